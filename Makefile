@@ -1,0 +1,57 @@
+# One command each; every target does its own set-up. A fresh machine needs Python 3.11 or newer, and make.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+VENV  := .venv
+BIN   := $(VENV)/bin
+# What serving needs, and what testing needs on top.
+READY := $(VENV)/.ready
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test check torture bench demo mutants clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/pip:
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one, or say PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) cannot make virtual environments;" \
+	  "on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+
+$(READY): pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(STAMP): pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(READY) $@
+
+setup: $(STAMP) ## the virtual environment with everything that the tests need
+
+serve: $(READY) ## serve on 127.0.0.1:8080 (ARGS="--port 9090" for more)
+	$(BIN)/mirror serve $(ARGS)
+
+check: $(STAMP) ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check ## check, then the tests (under 10 minutes; ARGS="-k name" for some of them)
+	$(BIN)/pytest -m "not torture" $(ARGS)
+
+torture: $(STAMP) ## the tests that need full counts
+	$(BIN)/pytest -m torture --timeout 3600 $(ARGS)
+
+bench: $(STAMP) ## measure, side by side with other mirrors where they are installed
+	$(BIN)/python -m bench $(ARGS)
+
+demo: $(STAMP) ## a stand-in hub, the mirror, a sample policy and a few refusals; no network
+	$(BIN)/python -m tests.support.demo $(ARGS)
+
+mutants: $(STAMP) ## take each guard away in turn; its test must go red
+	$(BIN)/python -m tests.support.mutants $(ARGS)
+
+clean: ## the environment and all caches (the mirror's data under var/ stays)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find mirror tests -name __pycache__ -type d -prune -exec rm -rf {} +

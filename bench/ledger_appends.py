@@ -1,0 +1,56 @@
+"""Appends a second through the ledger alone, and records a second through `check`: `python -m bench.ledger_appends`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from mirror.audit.check import check
+from mirror.audit.ledger import SegmentLedger
+from tests.audit.samples import SteppingClock, refused
+
+CALLERS = 400
+
+
+async def appends(directory: Path, count: int) -> tuple[float, float]:
+    """Durable appends a second, with 400 callers that each wait for one before the next, and with one that never waits."""
+    ledger = SegmentLedger(directory, SteppingClock(), reserve=1 << 20)
+    await ledger.start()
+    event = refused()
+
+    async def caller() -> None:
+        for _ in range(count // CALLERS):
+            await ledger.record(event).durable()
+
+    started = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    waiting = count // CALLERS * CALLERS / (time.perf_counter() - started)
+    started = time.perf_counter()
+    for number in range(count):
+        ticket = ledger.record(event)
+        if number % 500 == 0:
+            await asyncio.sleep(0)
+    await ticket.durable()
+    streaming = count / (time.perf_counter() - started)
+    await ledger.close()
+    return waiting, streaming
+
+
+def main() -> None:
+    """Print three lines."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    with tempfile.TemporaryDirectory() as folder:
+        waiting, streaming = asyncio.run(appends(Path(folder), count))
+        print(f"{waiting:>10,.0f} durable appends/s, {CALLERS} callers waiting for each of theirs")
+        print(f"{streaming:>10,.0f} durable appends/s, one caller that waits at the end")
+        started = time.perf_counter()
+        found = check(Path(folder))
+        assert found.fault is None, found.fault
+        print(f"{found.head.count / (time.perf_counter() - started):>10,.0f} records/s verified, with their personal parts")
+
+
+if __name__ == "__main__":
+    main()

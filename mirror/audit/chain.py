@@ -1,0 +1,104 @@
+"""Verifying a chain of sealed records. Pure; covers every byte of every line."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mirror.audit.record import GENESIS, leaf_hash
+from mirror.core.canonical import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Where `leaf` stands: nothing but these keys sorts after it. Anything else is read in full.
+_PLACE: Final = re.compile(
+    rb',"leaf":"([0-9a-f]{64})"(,"personal":"(sha256:[0-9a-f]{64})","prev":"([0-9a-f]{64})","seq":(0|[1-9][0-9]{0,15})(?:,"subject":"[^"\\]*")?\}\n?)\Z'
+)
+_LEAF: Final = b',"leaf":"'
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The first thing wrong in a ledger. `sequence` is the record that is wrong, or that should stand there."""
+
+    sequence: int
+    what: str
+    file: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}: " if self.file else ""
+        return f"{where}seq {self.sequence}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a chain: how many records, and the leaf of the last (64 zeros for none)."""
+
+    count: int = 0
+    leaf: str = GENESIS
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What one line says of its own place, after its leaf was recomputed from its bytes."""
+
+    sequence: int
+    previous: str
+    leaf: str
+    personal: str
+
+
+def read_link(line: bytes) -> Link | str:
+    """The link of one line (with or without newline), or a phrase that says what is wrong with it."""
+    start = line.rfind(_LEAF)
+    found = _PLACE.match(line, start) if start >= 0 else None
+    if found is None:
+        return _read_slowly(line)
+    leaf = found[1].decode()
+    if leaf_hash(line[:start] + found[2].rstrip(b"\n")) != leaf:
+        return "the record is not the one its leaf was made from"
+    return Link(int(found[5]), found[4].decode(), leaf, found[3].decode())
+
+
+def _read_slowly(line: bytes) -> Link | str:
+    text = line.removesuffix(b"\n")
+    try:
+        record: Any = json.loads(text)
+        if not isinstance(record, dict) or canonical(record) != text:
+            return "not a canonical record"
+        bare = canonical({key: value for key, value in record.items() if key != "leaf"})
+        link = Link(record["seq"], record["prev"], record["leaf"], record["personal"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return "not a canonical record"
+    if leaf_hash(bare) != link.leaf:
+        return "the record is not the one its leaf was made from"
+    return link
+
+
+def follow(head: Head, line: bytes) -> Head | Fault:
+    """The head after one more line, or why that line cannot follow."""
+    return follow_link(head, read_link(line))
+
+
+def follow_link(head: Head, link: Link | str) -> Head | Fault:
+    """As `follow`, of a line that was read already."""
+    if isinstance(link, str):
+        return Fault(head.count, link)
+    if link.sequence != head.count:
+        return Fault(head.count, f"record {link.sequence} stands where {head.count} should")
+    if link.previous != head.leaf:
+        return Fault(head.count, f"prev is {link.previous}, but the record before has leaf {head.leaf}")
+    return Head(head.count + 1, link.leaf)
+
+
+def verify(lines: Iterable[bytes], head: Head = Head()) -> Head | Fault:
+    """Follow `lines` from `head`: the new head, or the first fault."""
+    for line in lines:
+        after = follow(head, line)
+        if isinstance(after, Fault):
+            return after
+        head = after
+    return head

@@ -1,0 +1,57 @@
+"""`mirror config`: is the configuration sound, what is in force, which keys are there."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from mirror import config as configuration
+from mirror.config_checks import remarks
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(name="config")
+def command() -> None:
+    """Check, show or describe the configuration."""
+
+
+@command.command()
+@_JSON
+@click.pass_obj
+def check(config_path: Path | None, as_json: bool) -> None:
+    """Read the configuration; exit 2 with every problem and its place, one a line, when it is unusable."""
+    config = configuration.load(config_path, os.environ)
+    notes = list(remarks(config))
+    if as_json:
+        click.echo(json.dumps({"file": str(config.file) if config.file else None, "sound": True, "notes": notes}))
+        return
+    click.echo(f"{config.file or 'defaults (no configuration file)'}: sound")
+    for note in notes:
+        click.echo(f"note: {note}")
+
+
+@command.command()
+@_JSON
+@click.pass_obj
+def show(config_path: Path | None, as_json: bool) -> None:
+    """Print the effective values, defaults included, secrets as asterisks."""
+    import yaml
+
+    config = configuration.load(config_path, os.environ)
+    values = configuration.effective(config)
+    if as_json:
+        click.echo(json.dumps(values, ensure_ascii=False, indent=2))
+    else:
+        click.echo(f"# {config.file or 'defaults (no configuration file)'}")
+        click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120), nl=False)
+
+
+@command.command()
+@_JSON
+def schema(as_json: bool) -> None:
+    """Print the JSON Schema of the configuration file, for editors."""
+    click.echo(json.dumps(configuration.schema(), ensure_ascii=False, indent=2))

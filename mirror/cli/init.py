@@ -1,0 +1,63 @@
+"""`mirror init`: a commented mirror.yaml and policy.yaml to start from."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+import click
+
+from mirror.core.errors import InputError, Problem
+from mirror.lists.loading import shipped
+
+PROFILES = {
+    "observe": "serve and record everything, refuse nothing; rules in audit mode",
+    "enterprise": "pickles, yesterday's packages, direct URLs, licences",
+    "contractor": "origin and ownership under a contract; unknown is held",
+    "outbound": "weights only to the countries that you name",
+    "lab": "air-gapped, default deny",
+}
+FILES = ("mirror.yaml", "policy.yaml")
+
+
+@click.command(name="init", epilog="Profiles: " + "; ".join(f"{name} ({text})" for name, text in PROFILES.items()) + ".")
+@click.option("--profile", type=click.Choice(list(PROFILES)), default="observe", show_default=True)
+@click.option("--dir", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Where to; else here.")
+@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(profile: str, folder: Path, force: bool, as_json: bool) -> None:
+    """Write a commented mirror.yaml and policy.yaml to start from. Nothing that is there is overwritten."""
+    source = shipped("profiles") / profile
+    there = [name for name in FILES if os.path.lexists(folder / name)]
+    if there and not force:
+        raise InputError([Problem(str(folder / name), "", "is there already; --force overwrites it") for name in there])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            write_whole(folder / name, (source / name).read_bytes())
+    except OSError as error:
+        raise InputError([Problem(str(error.filename or folder), "", error.strerror or "cannot be written")]) from None
+    if as_json:
+        click.echo(json.dumps({"profile": profile, "written": [str(folder / name) for name in FILES]}))
+        return
+    for name in FILES:
+        click.echo(f"wrote {folder / name}")
+    option = "" if folder == Path() else f" -c {folder / FILES[0]}"
+    click.echo(f"profile {profile}: {PROFILES[profile]}")
+    click.echo(f"next: mirror{option} config check && mirror{option} serve")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put `data` at `path`: the old content or all of the new one, never a part. Raises `OSError`."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with draft.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,218 @@
+"""What no single key of the configuration can tell: keys that contradict each other, files that are not there."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from mirror.core.errors import Problem
+from mirror.lists.loading import shipped
+
+if TYPE_CHECKING:
+    from mirror.config import Config, HubConfig
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.IGNORECASE)
+_MOUNT: Final = re.compile(r"/[A-Za-z0-9][A-Za-z0-9._-]*")
+_HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[?[0-9a-f:.]+\]?", re.IGNORECASE)
+#: `cdn.example`, `cdn.example:8443`, `*.cdn.example`, `https://cdn.example:8443`; brackets for IPv6.
+_ORIGIN: Final = re.compile(r"(https?://)?([a-z0-9*?._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?/?", re.IGNORECASE)
+_ENDPOINT: Final = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):(\d{1,5})")
+#: First path segments that no hub may be mounted at (SURFACE 1).
+_RESERVED: Final = ("/simple", "/packages", "/-")
+
+Fault = Callable[[str, str], Problem]
+
+
+def checked(config: Config, source: str) -> Iterator[Problem]:
+    """Every contradiction in `config`, whose paths are absolute; `source` names it in the problems."""
+
+    def fault(place: str, message: str) -> Problem:
+        return Problem(source, place, message)
+
+    yield from _listen(config, fault)
+    yield from _files(config, fault)
+    yield from _clients(config, fault)
+    yield from _absent(config, fault)
+    yield from _hubs(config, fault)
+
+
+def remarks(config: Config) -> Iterator[str]:
+    """What is allowed and probably not meant; for people, never an error."""
+    if config.listen.public_url is None and not _loopback(config.listen.host):
+        yield (
+            "listen.public_url is null while the mirror listens beyond loopback: requests that name it otherwise than"
+            " by its address are answered 421; set it to the URL that clients use"
+        )
+    if config.listen.tls.cert is None and not _loopback(config.listen.host) and not config.listen.trusted_proxies:
+        yield "hub tokens of clients cross the network in the clear: set listen.tls, or put a TLS proxy in front"
+    if config.policy.path is None:
+        yield "policy.path is null: there are no rules at all"
+    elif config.policy.path == shipped("profiles") / "observe" / "policy.yaml":
+        yield "no policy of your own: profile observe refuses nothing (`mirror init` writes one to start from)"
+
+
+def _listen(config: Config, fault: Fault) -> Iterator[Problem]:
+    listen = config.listen
+    if (listen.tls.cert is None) != (listen.tls.key is None):
+        yield fault("listen.tls", "cert and key go together")
+    if listen.public_url is not None and urlsplit(listen.public_url).path:
+        yield fault("listen.public_url", "must be an origin without a path: clients want the hub's API at the root of its host")
+    if not _HOST.fullmatch(listen.host):
+        yield fault("listen.host", f"expected an address or a host name, found {listen.host!r}")
+    if listen.workers < 1:
+        yield fault("listen.workers", f"expected at least 1, found {listen.workers}")
+    elif listen.workers > 1:
+        yield fault("listen.workers", "this release serves with one worker; several need the keeper's socket, which is not in it")
+    if listen.admin is not None:
+        found = _ENDPOINT.fullmatch(listen.admin)
+        if found is None or int(found[1]) > 65535:
+            yield fault("listen.admin", f"expected host:port, found {listen.admin!r}")
+        elif listen.port and int(found[1]) == listen.port:
+            yield fault("listen.admin", f"has the port of listen.port ({listen.port})")
+    for at, network in enumerate(listen.trusted_proxies):
+        if ipaddress.ip_network(network).prefixlen == 0:
+            yield fault(f"listen.trusted_proxies[{at}]", f"{network} would let every client choose its own address and groups")
+
+
+def _files(config: Config, fault: Fault) -> Iterator[Problem]:
+    tls, ca = config.listen.tls, config.outbound.ca
+    named: list[tuple[str, Path | None]] = [
+        ("listen.tls.cert", tls.cert), ("listen.tls.key", tls.key), ("outbound.ca", ca), ("clients.geoip", config.clients.geoip),
+        *((f"lists.{name}.source", row.source) for name, row in config.lists.items()),
+    ]  # fmt: skip
+    missing = False
+    for key, file in named:
+        if file is not None and (reason := _unreadable(file)):
+            missing = True
+            yield fault(key, f"{str(file)!r} {reason}")
+    if not missing and tls.cert and tls.key:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.cert, tls.key, password=_no_password)
+        except (ssl.SSLError, ValueError) as error:
+            yield fault("listen.tls", f"these are no certificate and key that belong together ({_reason(error)})")
+    if not missing and ca:
+        try:
+            ssl.create_default_context(cafile=str(ca))
+        except ssl.SSLError as error:
+            yield fault("outbound.ca", f"{str(ca)!r} holds no PEM certificate ({_reason(error)})")
+    policy = config.policy.path
+    if policy is not None and not policy.exists():
+        yield fault("policy.path", f"there is no file or folder {str(policy)!r}")
+    for at, name in enumerate(config.catalogue):
+        if name != "builtin" and not Path(name).exists():
+            yield fault(f"catalogue[{at}]", f"there is no file or folder {name!r} (`builtin` is the shipped catalogue)")
+
+
+def _clients(config: Config, fault: Fault) -> Iterator[Problem]:
+    clients = config.clients
+    if clients.header is not None and not config.listen.trusted_proxies:
+        yield fault("clients.header", "is believed only from listen.trusted_proxies, of which there are none")
+    subnets: dict[str, str] = {}
+    for name, group in clients.groups.items():
+        place = f"clients.groups.{name}"
+        if group.header and clients.header is None:
+            yield fault(f"{place}.header", "clients.header names no header to read these values from")
+        if group.tokens:
+            yield fault(f"{place}.tokens", "this release knows no mirror credentials; tell groups by subnet or by header")
+        for network in group.subnets:
+            if subnets.setdefault(network, name) != name:
+                yield fault(f"{place}.subnets", f"{network} already belongs to the group {subnets[network]!r}")
+    if clients.anonymous == "deny":
+        yield fault("clients.anonymous", "this release knows no mirror credentials, so everybody would be refused")
+
+
+def _absent(config: Config, fault: Fault) -> Iterator[Problem]:
+    """Keys of the surface whose power is not in this release: refused, rather than silently without effect."""
+    if config.store.url is not None:
+        yield fault("store.url", "this release keeps blobs on a local disk; object storage is not in it")
+    if config.policy.activation == "signed":
+        yield fault("policy.activation", "this release activates at once; signed activation is not in it")
+    if config.clients.geoip is not None:
+        yield fault("clients.geoip", "this release tells countries by group only; GeoIP is not in it")
+    if config.ledger.sinks:
+        yield fault("ledger.sinks", "this release keeps the ledger on its own disk; sinks are not in it")
+    if config.trust.signing_key is not None or config.trust.verify:
+        yield fault("trust", "this release signs nothing and verifies no bundle; keys are not in it")
+    database = config.database.reveal() if config.database else ""
+    if database and not database.startswith(("postgresql://", "sqlite://")):
+        yield fault("database", "expected postgresql://… or null")
+    proxy = config.outbound.proxy
+    if proxy is not None and (urlsplit(proxy).scheme not in ("http", "https") or not urlsplit(proxy).hostname):
+        yield fault("outbound.proxy", "expected the http(s) URL of a proxy")
+
+
+def _hubs(config: Config, fault: Fault) -> Iterator[Problem]:
+    mounts: dict[str, str] = {}
+    hosts: dict[str, str] = {}
+    for name, row in config.hubs.items():
+        place = f"hubs.{name}"
+        if not _NAME.fullmatch(name):
+            yield fault(place, "a hub's name is letters, digits, dots, dashes and underscores")
+        yield from _hub(row, place, fault)
+        if not row.hosts and mounts.setdefault(row.mount, name) != name:
+            yield fault(f"{place}.mount", f"{row.mount or '/'!r} is already the mount of {mounts[row.mount]!r}")
+        for at, host in enumerate(row.hosts):
+            if not _HOST.fullmatch(host):
+                yield fault(f"{place}.hosts[{at}]", f"expected a host name without scheme and port, found {host!r}")
+            if hosts.setdefault(host.casefold(), name) != name:
+                yield fault(f"{place}.hosts[{at}]", f"{host!r} already belongs to {hosts[host.casefold()]!r}")
+
+
+def _hub(row: HubConfig, place: str, fault: Fault) -> Iterator[Problem]:
+    if not row.upstreams:
+        yield fault(f"{place}.upstreams", "names no upstream")
+    for at, origin in enumerate(row.origins or ()):
+        if not _ORIGIN.fullmatch(origin):
+            yield fault(f"{place}.origins[{at}]", f"expected a host, a glob of hosts or an origin, found {origin!r}")
+    if row.mount and not _MOUNT.fullmatch(row.mount):
+        yield fault(f"{place}.mount", f"expected / or one segment such as /torch, found {row.mount!r}")
+    if row.mount in _RESERVED:
+        yield fault(f"{place}.mount", f"{row.mount!r} is reserved")
+    if row.credentials != "passthrough" and row.token is None:
+        yield fault(f"{place}.credentials", f"{row.credentials!r} needs {place}.token")
+    if row.dialect == "huggingface":
+        if row.mount:
+            yield fault(f"{place}.mount", "a Hugging Face instance has / of its host; give a second one `hosts:`")
+        defaults = type(row)("pypi")
+        for key in ("index", "private", "denied_project"):
+            if getattr(row, key) != getattr(defaults, key):
+                yield fault(f"{place}.{key}", "is read by the pypi dialect only")
+        return
+    if row.gone != type(row)("huggingface").gone:
+        yield fault(f"{place}.gone", "is read by the huggingface dialect only")
+    if not row.mount and not row.hosts:
+        yield fault(f"{place}.mount", "/ belongs to Hugging Face; give a Python index a segment, or its own `hosts:`")
+    if not re.fullmatch(r"/([^\s?#]*/)?", row.index):
+        yield fault(f"{place}.index", f"expected a path that begins and ends with /, found {row.index!r}")
+    if row.private.upstream is not None and not row.private.names:
+        yield fault(f"{place}.private.names", "is empty, so private.upstream would never be asked")
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _unreadable(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            stream.read(1)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return ""
+
+
+def _no_password() -> str:
+    # Without this OpenSSL would ask on the terminal, and a service would wait for ever.
+    raise ValueError("the key is encrypted")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "reason", None) or str(error)

@@ -1,0 +1,210 @@
+"""The outcome of judging one request, and the proof that it was judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mirror.core.actor import Actor
+    from mirror.core.facts import Ancestor, Facts
+    from mirror.core.nouns import Artifact
+    from mirror.core.ports import Ticket
+
+
+class Effect(IntEnum):
+    """What a rule does, weakest first: the strongest enforced one wins (SURFACE 4)."""
+
+    ALLOW = 0
+    WARN = 1
+    REVIEW = 2
+    QUARANTINE = 3
+    DENY = 4
+
+    @property
+    def word(self) -> str:
+        """The name used in policy files and records."""
+        return self.name.lower()
+
+    @property
+    def serves(self) -> bool:
+        """Whether the bytes are handed out."""
+        return self <= Effect.WARN
+
+
+class Mode(StrEnum):
+    """`enforce`, or `audit`: recorded as `would`."""
+
+    ENFORCE = "enforce"
+    AUDIT = "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleHit:
+    """A rule that took part, as recorded. `effect` is the one it had here (a weak match may soften `deny` to `review`).
+
+    `cause` is the half sentence that names the fact ("is published by Acme Labs (GB)"). `exception` is the id of the
+    exception that lifted it, else empty. `unknown` names the fact whose absence decided, else empty.
+    """
+
+    id: str
+    effect: Effect
+    mode: Mode
+    legal: bool
+    recall: bool
+    basis: str
+    cause: str
+    exception: str = ""
+    unknown: str = ""
+    waiver: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A hit on an official or house list; `score` in 1/10,000."""
+
+    list: str
+    edition: str
+    entry: str
+    name: str
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `policy.evaluate` returns: pure, without id or time of its own.
+
+    `effect` is the enforced outcome, `would` the one if audit rules were enforced. `rules` are the determining rules
+    first, then every other that held (audit ones included). `sentence` is the whole line of DESIGN 6 without the
+    decision's id and contact, which the shell adds. `available_from` is set for a quarantine by age.
+    `valid_until` is the earliest instant at which a date or an age boundary could change the outcome.
+    """
+
+    effect: Effect
+    would: Effect
+    rules: tuple[RuleHit, ...]
+    sentence: str
+    matches: tuple[Match, ...] = ()
+    lineage: tuple[Ancestor, ...] = ()
+    suggestions: tuple[str, ...] = ()
+    valid_until: datetime | None = None
+    available_from: datetime | None = None
+
+    @property
+    def determining(self) -> RuleHit | None:
+        """The first enforced rule with the winning effect, or None when the default decided."""
+        return next(
+            (r for r in self.rules if r.mode is Mode.ENFORCE and not r.exception and r.effect is self.effect), None
+        )
+
+    @property
+    def legal(self) -> bool:
+        """Whether a determining rule is tagged legal (answer 451 instead of 403)."""
+        return any(
+            r.legal for r in self.rules if r.mode is Mode.ENFORCE and not r.exception and r.effect is self.effect
+        )
+
+    @property
+    def recall(self) -> bool:
+        """Whether clients that hold a copy should be told to drop it."""
+        return any(
+            r.recall for r in self.rules if r.mode is Mode.ENFORCE and not r.exception and r.effect is self.effect
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInfo:
+    """The request as recorded: no query secrets, no header but the user agent."""
+
+    id: str
+    method: str
+    path: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict given at a time, to somebody, under named editions of everything that was judged with.
+
+    `id` is a ULID. `policy` and `catalogue` are SHA-256 digests, `lists` maps a list's name to its edition.
+    `sentence` is the complete one, with contact. `status` is the HTTP status of the answer.
+    """
+
+    id: str
+    at: datetime
+    verdict: Verdict
+    sentence: str
+    artifact: Artifact
+    actor: Actor
+    facts: Facts
+    policy: str
+    catalogue: str
+    lists: tuple[tuple[str, str], ...]
+    request: RequestInfo
+    status: int
+    contact: str = ""  # whom to ask for a waiver; empty where the operator named nobody
+
+    @property
+    def effect(self) -> Effect:
+        """The enforced outcome."""
+        return self.verdict.effect
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The proof of P1: `Gateway.open` takes nothing else, and only `Gateway.admit` can make one that it accepts.
+
+    `ticket` is the ledger's promise for this decision: durable before the last block leaves.
+    """
+
+    actor: Actor
+    artifact: Artifact
+    decision: Decision
+    ticket: Ticket
+    issuer: object = field(repr=False)
+
+
+class EventKind(StrEnum):
+    """What happened. One word each; a record never changes its meaning."""
+
+    ALLOWED = "allowed"  # an artifact was admitted
+    REFUSED = "refused"  # an artifact or project was refused (deny)
+    HELD = "held"  # refused for now: review or quarantine
+    STEERED = "steered"  # a page was served with files or versions left out or marked
+    REPEATED = "repeated"  # `count` further answers to `subject`, a decision's id
+    WRITE_REFUSED = "write_refused"  # push, upload, twine: a mirror takes nothing in
+    ROUTE_REFUSED = "route_refused"  # a route that no rule can judge
+    HUB_REFUSED = "hub_refused"  # the hub itself said no (gate, region, disabled); remembered with the bytes
+    INTEGRITY = "integrity"  # upstream's bytes were not what was declared
+    POLICY = "policy"  # a policy, catalogue or list became active, or failed to
+    STARTED = "started"
+    STOPPED = "stopped"
+    RECOVERED = "recovered"  # a torn tail was found and cut
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An audit fact before it has a place in the ledger.
+
+    Exactly one of `decision` and `subject` is set. `detail` holds further canonical values (no floats).
+    """
+
+    kind: EventKind
+    at: datetime
+    actor: Actor
+    decision: Decision | None = None
+    subject: str | None = None
+    count: int = 1
+    detail: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An event in its place: `sequence` from 0, `previous` and `leaf` are SHA-256 (hex; leaf as RFC 6962 2.1)."""
+
+    event: Event
+    sequence: int
+    previous: str
+    leaf: str

@@ -1,0 +1,1 @@
+"""The ecosystems the mirror speaks: one folder each, blind to one another."""

@@ -1,0 +1,122 @@
+"""From the hub's pages to facts that policy may judge. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from mirror.core.facts import Fact, Facts
+from mirror.core.nouns import HUGGINGFACE, FileKind, Kind, Project
+from mirror.policy.lineage import RELATIONS, Edge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mirror.hubs.huggingface.documents import HubFile, RepoPage
+
+_WEIGHTS: Final = frozenset(
+    ["safetensors", "gguf", "ggml", "bin", "pt", "pth", "ckpt", "onnx", "onnx_data", "h5", "hdf5", "keras", "msgpack", "pkl", "pickle", "joblib", "npz", "npy", "tflite", "pb", "mlmodel", "mlpackage", "engine", "plan", "llamafile", "nemo", "dduf", "pdparams", "pdiparams", "mar", "exl2", "awq", "gptq", "torchscript", "ptl", "ot", "caffemodel"]
+)
+_CODE: Final = frozenset(["py", "pyc", "ipynb", "sh", "c", "cc", "cpp", "cu", "cuh", "h", "hpp", "rs", "js", "ts", "so", "dll", "whl", "java", "go", "rb", "jl", "lua", "r"])
+_DATA: Final = frozenset(
+    ["csv", "tsv", "parquet", "arrow", "jsonl", "ndjson", "feather", "avro", "orc", "txt.gz", "tar", "zip", "gz", "zst", "bz2", "xz", "7z", "wav", "mp3", "flac", "ogg", "mp4", "webm", "png", "jpg", "jpeg", "gif", "webp", "bmp", "tiff", "db", "sqlite", "lmdb", "tfrecord", "webdataset"]
+)
+_CONFIG: Final = frozenset(["json", "yaml", "yml", "toml", "cfg", "ini", "jinja"])
+_TOKENIZER_NAMES: Final = frozenset(
+    ["tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"]
+)
+
+
+def file_kind(path: str, kind: Kind = Kind.MODEL) -> FileKind:
+    """What sort of file this is, by its name alone (SURFACE 4). In a dataset, plain text and JSON are data."""
+    if not path:
+        return FileKind.METADATA
+    name = path.rpartition("/")[2].lower()
+    suffix = name.rpartition(".")[2] if "." in name else ""
+    if name in _TOKENIZER_NAMES:
+        return FileKind.TOKENIZER
+    if suffix in _WEIGHTS:
+        return FileKind.WEIGHTS
+    if suffix in _CODE:
+        return FileKind.CODE
+    if suffix in _DATA or (kind is Kind.DATASET and suffix in ("json", "txt")):
+        return FileKind.DATA
+    return FileKind.CONFIG if suffix in _CONFIG else FileKind.OTHER
+
+
+def licences(page: RepoPage) -> tuple[str, ...]:
+    """The licences that card and tags state, lower case, sorted; `other` gives way to `license_name` where there is one."""
+    stated = {text.lower() for text in _texts(page.card.get("license"))}
+    stated |= {tag.partition(":")[2].lower() for tag in page.tags if tag.startswith("license:")}
+    named = {text.lower() for text in _texts(page.card.get("license_name"))}
+    if "other" in stated and named:
+        stated = (stated - {"other"}) | named
+    return tuple(sorted(text for text in stated if text))
+
+
+def declared_parents(page: RepoPage) -> tuple[Edge, ...]:
+    """What the card and the tags say the project was made from (`base_model`), in the order in which they say it."""
+    relations: dict[str, str] = {}
+    spelling: dict[str, str] = {}
+    for tag in page.tags:
+        head, _, rest = tag.partition(":")
+        if head != "base_model" or not rest:
+            continue
+        relation, separator, name = rest.partition(":")
+        known = separator and relation in RELATIONS
+        _note(name if known else rest, relation if known else "", relations, spelling)
+    stated = page.card.get("base_model_relation")
+    overall = stated if isinstance(stated, str) and stated in RELATIONS else ""
+    for name in _texts(page.card.get("base_model")):
+        _note(name, overall, relations, spelling)
+    return tuple(
+        Edge(Project(HUGGINGFACE, Kind.MODEL, spelling[folded], page.project.hub), relation or overall or "unknown")
+        for folded, relation in relations.items()
+        if folded != page.project.name.casefold()
+    )
+
+
+def _note(name: str, relation: str, relations: dict[str, str], spelling: dict[str, str]) -> None:
+    for site in ("https://huggingface.co/", "https://hf.co/", "hf.co/", "huggingface.co/"):
+        name = name.removeprefix(site)
+    name = name.strip().strip("/")
+    folded = name.casefold()
+    if not name or len(name) > 256:
+        return
+    spelling.setdefault(folded, name)
+    relations[folded] = relations.get(folded) or relation
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def repository_facts(page: RepoPage) -> Facts:
+    """The facts that hold for every file of the page.
+
+    `published_at` is when the repository was created: a later commit does not make an old project new, and a hub's
+    `lastModified` moves with every typo in a card. There is no yanking and no direct URL on this hub.
+    """
+    source = f"huggingface:{page.document.key.target.partition('?')[0]}"
+    found = licences(page)
+    owner, slash, _ = page.project.name.partition("/")
+    return Facts(
+        license=Fact(found or None, source, "D"),
+        published_at=Fact(page.created_at, source, "B"),
+        gated=Fact(page.gated, source, "A"),
+        status=Fact("disabled" if page.disabled else "gone" if page.gone else "active", source, "A"),
+        yanked=Fact(False, source, "A"),
+        direct_urls=Fact((), source, "A"),
+        names=Fact((owner,) if slash else (), source, "D"),
+        evidence=(page.document.digest.hex,),
+    )
+
+
+def file_facts(shared: Facts, page: RepoPage, path: str, found: HubFile | None = None) -> Facts:
+    """`shared` with what is particular to one file (`found` where HEAD told more). The page as a whole is metadata of no size."""
+    file = found or page.files.get(path)
+    size = 0 if not path else file.size if file else None
+    kind = file_kind(path, page.project.kind)
+    return replace(shared, file_kind=Fact(kind, "file name", "B"), size=Fact(size, "the hub's file list", "A"))

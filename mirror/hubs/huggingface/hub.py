@@ -1,0 +1,125 @@
+"""One Hugging Face instance: what the use-cases ask of it, and its table of routes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from mirror.core.errors import HubSaysNo, UpstreamError
+from mirror.core.facts import Fact, Facts
+from mirror.core.nouns import Artifact, Kind
+from mirror.core.ports import Ask, Source, Upstream
+from mirror.hubs.huggingface.access import Access
+from mirror.hubs.huggingface.ancestry import Ancestry
+from mirror.hubs.huggingface.facts import file_facts, repository_facts
+from mirror.hubs.huggingface.files import FileRoutes, file_headers
+from mirror.hubs.huggingface.pages import Pages
+from mirror.hubs.huggingface.paths import Repo
+from mirror.hubs.huggingface.refused import RefusedRoutes
+from mirror.hubs.huggingface.replies import failure, policy_refusal
+from mirror.hubs.huggingface.routes import table
+from mirror.hubs.huggingface.views import ViewRoutes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiohttp import web
+
+    from mirror.core.actor import Credential
+    from mirror.core.errors import MirrorError, Refused
+    from mirror.hubs.huggingface.documents import HubFile, RepoPage
+    from mirror.hubs.huggingface.options import Options
+    from mirror.proxy.gateway import Gateway
+    from mirror.reply.routing import Call, Route
+
+#: Facts for which the ancestors must be walked.
+_LINEAGE: Final = frozenset({"ancestors", "ancestor", "origin", "lineage"})
+_REGION: Final = frozenset({"blocked_countries", "upstream.blocks_client"})
+
+
+class HuggingFaceHub:
+    """`core.ports.Hub` and `reply.routing.Dialect` for one configured instance."""
+
+    def __init__(self, options: Options, upstream: Upstream, gateway: Gateway) -> None:
+        """Stand between `gateway` and `upstream`. Register the result with the gateway before the first request."""
+        self.options, self.upstream, self.gateway = options, upstream, gateway
+        self.name, self.mount, self.hosts = options.name, options.mount, options.hosts
+        self.pages = Pages(gateway, options)
+        self.access = Access(gateway, upstream, options)
+        self._ancestry = Ancestry(gateway, self.pages, options.lineage_patience)
+        self._refused = RefusedRoutes(self)
+        self.routes: Sequence[Route] = table(FileRoutes(self), ViewRoutes(self), self._refused)
+
+    # --- core.ports.Hub -------------------------------------------------------------------------------------------
+
+    async def describe(self, artifact: Artifact, credential: Credential | None, needs: frozenset[str]) -> Facts:
+        """See `core.ports.Hub.describe`. Raises `Pending` too, while the lineage is still being found out."""
+        page = await self.page_of(artifact, credential)
+        return file_facts(await self.shared_facts(page, credential, needs), page, artifact.path)
+
+    async def locate(self, artifact: Artifact, credential: Credential | None) -> Source:
+        """See `core.ports.Hub.locate`: the right is checked against the hub or a grant, every time."""
+        page = await self.page_of(artifact, credential)
+        bearer = await self.access.check(page, credential)
+        file = await self.complete(page, artifact.path, credential)
+        target = Repo.of(page.project).file("resolve", page.commit, artifact.path)
+        # The counter header is how the hub counts downloads; it is sent on what is really fetched.
+        ask = Ask(target, headers={"X-HF-Download-Counter": "1"}, follow=True, first_only=not page.public)
+        headers = tuple(file_headers(page, file).items())
+        return Source(bearer.on(ask), file.declared, file.size, headers, page.restriction)
+
+    # --- what the routes share ------------------------------------------------------------------------------------
+
+    async def page_of(self, artifact: Artifact, credential: Credential | None) -> RepoPage:
+        """The judging page of an artifact's commit.
+
+        Raises `HubSaysNo` where the name belongs to another repository by now: it inherits nothing (P2).
+        """
+        page = await self.pages.repository(Repo.of(artifact.project), artifact.revision or None, credential)
+        if artifact.project.hub_id not in (None, page.project.hub_id):
+            raise HubSaysNo(404, "RepoNotFound", "Repository not found: the name has changed hands", "missing_repo")
+        return page
+
+    async def complete(self, page: RepoPage, path: str, credential: Credential | None) -> HubFile:
+        """A file with entity tag and size: from the page's list, else by HEAD. Raises `HubSaysNo` where it is not."""
+        file = page.files.get(path)
+        if file is not None and file.etag is not None and file.size is not None:
+            return file
+        await self.access.check(page, credential)
+        return await self.access.unlisted(page, path, credential)
+
+    async def shared_facts(self, page: RepoPage, credential: Credential | None, needs: frozenset[str]) -> Facts:
+        """The facts that hold for all of a page's files. Raises `Pending`."""
+        facts = repository_facts(page)
+        if page.project.kind is Kind.MODEL and needs & _LINEAGE:
+            ancestors, evidence = await self._ancestry.of(page)
+            facts = replace(facts, ancestors=ancestors, evidence=tuple(dict.fromkeys((*facts.evidence, *evidence))))
+        if needs & _REGION:
+            facts = replace(facts, blocked_countries=await self._blocked(page, credential))
+        return facts
+
+    async def _blocked(self, page: RepoPage, credential: Credential | None) -> Fact[tuple[str, ...]]:
+        """The hub does not say which countries it blocks, only that it blocks us: `*`."""
+        try:
+            await self.access.check(page, credential)
+        except HubSaysNo as no:
+            if no.cause == "region":
+                return Fact(("*",), "the hub's refusal", "A")
+            return Fact(None, "the hub refuses this credential", "A")
+        except UpstreamError:
+            return Fact(None, "the hub cannot be asked", "A")
+        return Fact((), "the hub's answer to a request for a file", "A")
+
+    # --- reply.routing.Dialect ------------------------------------------------------------------------------------
+
+    async def refuse(self, call: Call, refused: Refused) -> web.StreamResponse:
+        """See `reply.routing.Dialect.refuse`."""
+        return policy_refusal(call, refused)
+
+    async def problem(self, call: Call, error: MirrorError) -> web.StreamResponse:
+        """See `reply.routing.Dialect.problem`."""
+        return failure(call, error)
+
+    async def unknown(self, call: Call) -> web.StreamResponse:
+        """See `reply.routing.Dialect.unknown`."""
+        return await self._refused.unknown(call)

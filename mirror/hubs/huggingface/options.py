@@ -1,0 +1,71 @@
+"""How one Hugging Face instance is configured, as far as the dialect needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from mirror.core.actor import Credential
+    from mirror.core.ports import Ask
+
+#: Hosts that files may come from where the configuration names none.
+DEFAULT_ORIGINS: Final = ("*.huggingface.co", "*.hf.co", "*.xethub.hf.co")
+SERVICE: Final = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`hubs.<name>` of the configuration. `mount` is "" for the root.
+
+    `upstream_origins` are scheme://host[:port] of the upstreams, for links that must be turned round. `token` says
+    whether the organisation's own token is configured (the token itself is with the upstream client alone).
+    """
+
+    name: str
+    upstream_origins: tuple[str, ...]
+    mount: str = ""
+    hosts: tuple[str, ...] = ()
+    token: bool = False
+    credentials: Literal["passthrough", "service", "both"] = "passthrough"
+    online: timedelta = timedelta(minutes=5)
+    outage: timedelta = timedelta(hours=24)
+    unknown_routes: Literal["refuse", "forward"] = "refuse"
+    gone: Literal["refuse", "serve"] = "refuse"
+    lineage_patience: float = 8.0
+
+    @property
+    def upstream(self) -> str:
+        """The first upstream's origin, to be named in errors."""
+        return self.upstream_origins[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """In whose name upstream is asked. `scope` is what answers are kept under ("" is anybody)."""
+
+    scope: str = ""
+    credential: Credential | None = None
+    service: bool = False
+
+    def on(self, ask: Ask) -> Ask:
+        """The ask in this name. A caller's credential and the organisation's token never travel together."""
+        return replace(ask, credential=self.credential, use_service_token=self.service and self.credential is None)
+
+
+def public_bearer(options: Options) -> Bearer:
+    """For what anybody may see: the organisation's token, for its quota, else nobody's."""
+    return Bearer(SERVICE, None, service=True) if options.token else Bearer()
+
+
+def own_bearer(options: Options, credential: Credential | None) -> Bearer:
+    """For what not everybody may see (P5): the caller's own credential, or the organisation's where that is configured.
+
+    `service`: callers' credentials are ignored. `both`: a caller without one goes by the organisation's.
+    """
+    if options.credentials != "service" and credential is not None:
+        return Bearer(credential.fingerprint, credential)
+    if options.credentials != "passthrough" and options.token:
+        return Bearer(SERVICE, None, service=True)
+    return Bearer()

@@ -1,0 +1,42 @@
+"""What is taken out of, and turned round in, the hub's pages on their way to a client."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+#: Keys that make a client fetch bytes from the content store, past the mirror: `xetHash`, `xetEnabled`, `xet`, ….
+_XET: Final = re.compile(r"xet(?:[A-Z_].*)?")
+_LINK: Final = re.compile(r'<([^<>]*)>((?:\s*;\s*[^\s;,="]+(?:\s*=\s*(?:"[^"]*"|[^\s";,]*))?)*)')
+_REL: Final = re.compile(r';\s*rel\s*=\s*"?([^";]*)"?', re.IGNORECASE)
+_PAGING: Final = frozenset({"next", "prev", "previous", "first", "last"})
+
+
+def without_xet(value: Any) -> Any:
+    """`value` (JSON) without any trace of Xet, at any depth."""
+    if isinstance(value, dict):
+        return {key: without_xet(item) for key, item in value.items() if not _XET.fullmatch(key)}
+    if isinstance(value, list):
+        return [without_xet(item) for item in value]
+    return value
+
+
+def paging_links(header: str | None, upstream_origins: Collection[str], public_url: str) -> str | None:
+    """A `Link` header (RFC 8288) that names the mirror, with paging relations only; None when nothing is left.
+
+    A relation that points to a host which is not the upstream is dropped: a client follows it with its token.
+    """
+    kept = []
+    for target, parameters in _LINK.findall(header or ""):
+        relation = _REL.search(parameters)
+        parts = urlsplit(target)
+        ours = f"{parts.scheme}://{parts.netloc}" in upstream_origins or (not parts.netloc and target.startswith("/"))
+        if relation is None or relation[1].strip().lower() not in _PAGING or not ours:
+            continue
+        query = f"?{parts.query}" if parts.query else ""
+        kept.append(f'<{public_url}{parts.path}{query}>; rel="{relation[1].strip().lower()}"')
+    return ", ".join(kept) or None

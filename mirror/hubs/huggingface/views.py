@@ -1,0 +1,249 @@
+"""The routes that tell about repositories: filtered by the same rules as the files, and free of Xet."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, quote
+
+from aiohttp import web
+
+from mirror.core.errors import HubSaysNo, Malformed, MirrorError, UpstreamGarbage
+from mirror.core.ports import Ask
+from mirror.hubs.huggingface.documents import LISTED, MOVING, PINNED, RepoPage, load_json, says_no
+from mirror.hubs.huggingface.facts import file_facts
+from mirror.hubs.huggingface.options import own_bearer
+from mirror.hubs.huggingface.paths import (
+    Repo,
+    kind_of,
+    parse_path,
+    parse_query,
+    parse_repo,
+    parse_revision,
+    revision_segment,
+    with_query,
+)
+from mirror.hubs.huggingface.replies import json_page, topic, warning_of
+from mirror.hubs.huggingface.rewrite import paging_links, without_xet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mirror.core.decision import Verdict
+    from mirror.core.nouns import Artifact, Document
+    from mirror.hubs.huggingface.hub import HuggingFaceHub
+    from mirror.reply.routing import Call
+
+_DAY: Final = timedelta(hours=24)
+#: A client gives the registry 3 s in all, at the start of every process.
+_QUICK: Final = 2.0
+_MAX_BODY: Final = 4 * 1024 * 1024
+_BREATHE: Final = 64
+
+
+class ViewRoutes:
+    """Handlers of the pages."""
+
+    def __init__(self, hub: HuggingFaceHub) -> None:
+        """Routes of one instance."""
+        self._hub = hub
+
+    # --- one repository -------------------------------------------------------------------------------------------
+
+    async def information(self, call: Call) -> web.StreamResponse:
+        """`/api/T/ID[/revision/REV]`: `siblings` without what is denied; the query is kept verbatim."""
+        query, raw = parse_query(call.query), call.match.groupdict().get("rev")
+        revision = parse_revision(raw) if raw is not None else None
+        page = await self._page(call, revision)
+        data: Any = page.data
+        if query not in ("", "blobs=true"):
+            tail = "" if revision is None else f"/revision/{revision_segment(revision)}"
+            document = await self._hub.pages.about(page, tail, query, call.actor.credential, MOVING)
+            data = load_json(document, self._hub.options.upstream)
+            if not isinstance(data, dict):
+                raise UpstreamGarbage(self._hub.options.upstream, "its page on a repository is not an object")
+            sha = data.get("sha")
+            if isinstance(sha, str) and sha != page.commit:  # the branch moved between the two pages
+                page = await self._page(call, parse_revision(quote(sha, safe="")))
+        project = await self._admit_project(call, page)
+        data = without_xet(data)
+        rows = data.get("siblings")
+        warning = project
+        if isinstance(rows, list):
+            kept, warning = await self._keep(call, page, [(_text(row, "rfilename"), row) for row in rows], project)
+            data["siblings"] = kept if query else [{"rfilename": row.get("rfilename")} for row in kept]
+        return json_page(call, data, {"X-Repo-Commit": page.commit}, warning)
+
+    async def tree(self, call: Call) -> web.StreamResponse:
+        """`/api/T/ID/tree/REV[/FOLDER]`: asked by commit, so that pages of one listing belong together (trap 23)."""
+        query = parse_query(call.query)
+        page = await self._page(call, parse_revision(call.match["rev"]))
+        project = await self._admit_project(call, page)
+        raw = call.match["path"]
+        folder = f"/{quote(parse_path(raw.rstrip('/')), safe='')}" if raw and raw.strip("/") else ""
+        age = PINNED if "expand=" in query.lower() else LISTED
+        document = await self._hub.pages.about(page, f"/tree/{page.commit}{folder}", query, call.actor.credential, age)
+        kept, warning = await self._rows(call, page, document, project)
+        return json_page(call, kept, self._paging(call, document), warning)
+
+    async def paths_info(self, call: Call) -> web.StreamResponse:
+        """`POST /api/T/ID/paths-info/REV`, a form or JSON: a read, whatever its method."""
+        paths, expand = await _asked_paths(call)
+        page = await self._page(call, parse_revision(call.match["rev"]))
+        project = await self._admit_project(call, page)
+        body = json.dumps({"paths": paths, "expand": expand}, ensure_ascii=False).encode()
+        bearer = self._hub.pages.bearer_for(page, call.actor.credential)
+        document = await self._hub.pages.document(
+            f"{Repo.of(page.project).api}/paths-info/{page.commit}", bearer, PINNED if expand else LISTED, shared=lambda _: not page.private,
+            method="POST", headers={"Content-Type": "application/json"}, body=body, variant=hashlib.sha256(body).hexdigest(),
+        )  # fmt: skip
+        kept, warning = await self._rows(call, page, document, project)
+        return json_page(call, kept, None, warning)
+
+    async def refs(self, call: Call) -> web.StreamResponse:
+        """`/api/T/ID/refs`: branches, converts, tags, pull requests."""
+        return await self._plain(call, None, "/refs", contents=False)
+
+    async def commits(self, call: Call) -> web.StreamResponse:
+        """`/api/T/ID/commits/REV`: refused by the hub where the contents are."""
+        revision = parse_revision(call.match["rev"])
+        return await self._plain(call, revision, f"/commits/{revision_segment(revision)}", contents=True)
+
+    async def auth_check(self, call: Call) -> web.StreamResponse:
+        """`/api/T/ID/auth-check`: the hub's verdict on this credential, after the house's on the project."""
+        page = await self._page(call, None)
+        await self._admit_project(call, page)
+        await self._hub.access.check(page, call.actor.credential)
+        return web.Response(text="OK", headers={"Cache-Control": "no-store", "Vary": "Authorization"})
+
+    async def _plain(self, call: Call, revision: str | None, tail: str, *, contents: bool) -> web.StreamResponse:
+        query = parse_query(call.query)
+        page = await self._page(call, revision)
+        warning = await self._admit_project(call, page)
+        document = await self._hub.pages.about(page, tail, query, call.actor.credential, MOVING, contents=contents)
+        return json_page(call, without_xet(load_json(document, self._hub.options.upstream)), self._paging(call, document), warning)
+
+    # --- many repositories, and none ------------------------------------------------------------------------------
+
+    async def listing(self, call: Call) -> web.StreamResponse:
+        """`/api/T?…`: in the caller's own name, kept for that caller alone unless there is none."""
+        target = with_query(f"/api/{call.match['plural']}", parse_query(call.query))
+        bearer = own_bearer(self._hub.options, call.actor.credential)
+        document = await self._hub.pages.document(target, bearer, MOVING)
+        return json_page(call, without_xet(load_json(document, self._hub.options.upstream)), self._paging(call, document))
+
+    async def whoami(self, call: Call) -> web.StreamResponse:
+        """`/api/whoami-v2`: never stored, never shared, and never answered from the organisation's own token."""
+        options = self._hub.options
+        credential = call.actor.credential if options.credentials != "service" else None
+        answer = await self._hub.upstream.ask(Ask("/api/whoami-v2", credential=credential, first_only=True))
+        if answer.status >= 400:
+            raise says_no(answer)
+        value = load_json(answer, options.upstream)
+        page = json_page(call, without_xet(value))
+        page.headers["Cache-Control"] = "no-store"
+        return page
+
+    async def agent_harnesses(self, call: Call) -> web.StreamResponse:
+        """`/api/agent-harnesses`: asked by every new client process, which waits 3 s for it and can do without."""
+        bearer = own_bearer(self._hub.options, None)
+        search = asyncio.ensure_future(self._hub.pages.document("/api/agent-harnesses", bearer, _DAY, patience=_QUICK))
+        try:
+            document = await asyncio.wait_for(asyncio.shield(search), _QUICK)
+            value = load_json(document, self._hub.options.upstream)
+        except (TimeoutError, MirrorError):
+            search.add_done_callback(lambda done: done.cancelled() or done.exception())
+            raise HubSaysNo(404, "", "The registry of agent harnesses is not known here.", "other") from None
+        return json_page(call, without_xet(value))
+
+    # --- shared ---------------------------------------------------------------------------------------------------
+
+    async def _page(self, call: Call, revision: str | None) -> RepoPage:
+        repo = parse_repo(call.match["repo"], kind_of(call.match.groupdict()))
+        return await self._hub.pages.repository(repo, revision, call.actor.credential)
+
+    async def _admit_project(self, call: Call, page: RepoPage) -> tuple[str, str] | None:
+        """The project as a whole: raises `Refused` (on the record) where it is denied; gives a warning's topic and text."""
+        facts = file_facts(await self._hub.shared_facts(page, call.actor.credential, self._hub.gateway.needs), page, "")
+        verdict = await self._hub.gateway.judge(call.actor, page.artifact(), facts)
+        if not verdict.effect.serves:
+            await self._hub.gateway.admit(call.actor, page.artifact(), call.info, facts=facts)
+        return warning_of(verdict, page.project)
+
+    async def _rows(
+        self, call: Call, page: RepoPage, document: Document, warning: tuple[str, str] | None
+    ) -> tuple[list[Any], tuple[str, str] | None]:
+        rows = without_xet(load_json(document, self._hub.options.upstream))
+        if not isinstance(rows, list):
+            raise UpstreamGarbage(self._hub.options.upstream, "its list of files is not a list")
+        named = [("" if _text(row, "type") == "directory" else _text(row, "path"), row) for row in rows]
+        return await self._keep(call, page, named, warning)
+
+    async def _keep(
+        self, call: Call, page: RepoPage, rows: Sequence[tuple[str, Any]], warning: tuple[str, str] | None
+    ) -> tuple[list[Any], tuple[str, str] | None]:
+        """The rows whose files are not denied, one `steered` event for those that are, and the warning that says so."""
+        gateway, actor = self._hub.gateway, call.actor
+        shared = await self._hub.shared_facts(page, actor.credential, gateway.needs)
+        kept: list[Any] = []
+        left_out: list[tuple[Artifact, Verdict]] = []
+        for index, (path, row) in enumerate(rows):
+            if index % _BREATHE == _BREATHE - 1:
+                await asyncio.sleep(0)  # a listing of thousands must not hold up everybody's downloads
+            if not path:
+                kept.append(row)
+                continue
+            verdict = await gateway.judge(actor, page.artifact(path), file_facts(shared, page, path))
+            if verdict.effect.serves:
+                kept.append(row)
+            else:
+                left_out.append((page.artifact(path), verdict))
+        if not left_out:
+            return kept, warning
+        await gateway.steered(actor, page.project, call.info, left_out, page.commit)
+        return kept, _left_out_warning(page, left_out)
+
+    def _paging(self, call: Call, document: Document) -> dict[str, str]:
+        origin = call.public_url + call.mount
+        links = paging_links(document.header("link"), self._hub.options.upstream_origins, origin)
+        total = document.header("x-total-count")
+        return ({"Link": links} if links else {}) | ({"X-Total-Count": total} if total else {})
+
+
+def _left_out_warning(page: RepoPage, left_out: Sequence[tuple[Artifact, Verdict]]) -> tuple[str, str]:
+    worst = max(left_out, key=lambda pair: pair[1].effect)
+    determining = worst[1].determining
+    names = ", ".join(artifact.path for artifact, _ in left_out[:5]) + (", …" if len(left_out) > 5 else "")
+    rule = determining.id if determining else "default"
+    text = f"{len(left_out)} of the files of {page.project.name} are left out by policy ({names}). {worst[1].sentence}"
+    return topic(rule, page.project), text
+
+
+async def _asked_paths(call: Call) -> tuple[list[str], bool]:
+    """The paths and `expand` of a paths-info body. Raises `Malformed`."""
+    body = await call.request.content.read(_MAX_BODY + 1)
+    while len(body) <= _MAX_BODY and (more := await call.request.content.read(_MAX_BODY + 1 - len(body))):
+        body += more
+    if len(body) > _MAX_BODY:
+        raise Malformed("the list of paths is too long", status=413)
+    try:
+        if "json" in call.request.headers.get("Content-Type", "").lower():
+            asked = json.loads(body or b"{}")
+            paths, expand = asked.get("paths", []), asked.get("expand", False)
+        else:
+            form = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=100_000, errors="strict")
+            paths, expand = form.get("paths", []), form.get("expand", ["false"])[0]
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise Malformed("the body is neither a form nor a JSON object with 'paths'") from error
+    paths = [paths] if isinstance(paths, str) else paths
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise Malformed("'paths' is not a list of texts")
+    return paths, str(expand).lower() in ("true", "1")
+
+
+def _text(row: Any, key: str) -> str:
+    value = row.get(key) if isinstance(row, dict) else None
+    return value if isinstance(value, str) else ""

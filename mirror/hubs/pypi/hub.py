@@ -1,0 +1,391 @@
+"""The package index as the use-cases see it: what it says of a file, and where the file's bytes are."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urljoin, urlsplit
+
+from mirror.core.errors import HubSaysNo, IntegrityError, NotHere, UpstreamDown, UpstreamGarbage
+from mirror.core.facts import Fact, Facts
+from mirror.core.nouns import PYPI, Artifact, Document, DocumentKey, Kind, Project
+from mirror.core.ports import Ask, Place, Source
+from mirror.hubs.pypi.anchors import decode_html
+from mirror.hubs.pypi.documents import (
+    HTML,
+    HTML_V1,
+    JSON_V1,
+    UPSTREAM_ACCEPT,
+    Listed,
+    Page,
+    decode_object,
+    decode_page,
+)
+from mirror.hubs.pypi.facts import attestation, from_legacy, from_metadata, organisation, page_facts, with_declared
+from mirror.hubs.pypi.paths import METADATA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mirror.core.actor import Credential
+    from mirror.proxy.gateway import Gateway
+
+#: PyPI's own lifetimes: `max-age=600` on pages, 15 minutes on legacy JSON.
+PAGE_AGE: Final = timedelta(minutes=10)
+LEGACY_AGE: Final = timedelta(minutes=15)
+PROVENANCE_AGE: Final = timedelta(hours=1)
+LIST_AGE: Final = timedelta(hours=1)
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_MAX_HOPS: Final = 4
+_PAGE_BYTES: Final = 64 * 1024 * 1024
+_METADATA_BYTES: Final = 8 * 1024 * 1024
+_LIST_BYTES: Final = 192 * 1024 * 1024
+#: Decoded pages kept in memory, counted in files.
+_FILES_KEPT: Final = 100_000
+#: From this size on a page is decoded in a thread.
+LARGE: Final = 256 * 1024
+FILE_HEADERS: Final = (("content-type", "application/octet-stream"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One index as configured (`hubs.<name>`). `upstreams` are base URLs; pages are at `{base}{index}{project}/`.
+
+    `private_upstream` with a path is itself the private index; without one, `index` is below it.
+    """
+
+    name: str = PYPI
+    mount: str = "/pypi"
+    hosts: tuple[str, ...] = ()
+    upstreams: tuple[str, ...] = ("https://pypi.org",)
+    index: str = "/simple/"
+    private_names: tuple[str, ...] = ()
+    private_upstream: str | None = None
+    denied_project: str = "list"  # list | page
+    label: str = field(default="")
+
+    @property
+    def called(self) -> str:
+        """What people call the index."""
+        host = urlsplit(self.upstreams[0]).hostname or self.name
+        return self.label or ("PyPI" if host == "pypi.org" else host)
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A decoded page with the document it was decoded from."""
+
+    page: Page
+    document: Document
+
+    @property
+    def serial(self) -> str | None:
+        """`X-PyPI-Last-Serial` as upstream gave it."""
+        return self.document.header("x-pypi-last-serial")
+
+
+class PypiHub:
+    """`core.ports.Hub` for one package index. Callers' credentials are never sent to it: pages are the same for all."""
+
+    def __init__(self, settings: Settings, gateway: Gateway) -> None:
+        self.name = settings.name
+        self.settings = settings
+        self._gateway = gateway
+        self._decoded: OrderedDict[tuple[str, str, str], Page] = OrderedDict()
+        self._kept = 0
+        self._placed: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    # --- names ----------------------------------------------------------------------------------------------------
+
+    def project(self, name: str) -> Project:
+        """The project of a normalised name."""
+        return Project(PYPI, Kind.PACKAGE, name, hub=self.name)
+
+    def artifact(self, page: Page, file: Listed, *, metadata: bool = False) -> Artifact:
+        """A listed file as an artifact. Raises `NotHere` for one whose name says nothing that a rule could trust."""
+        if file.distribution is None:
+            raise NotHere(f"{file.name}: its name does not carry the project's name and a listed version")
+        return Artifact(self.project(page.project), file.distribution.version, file.name + (METADATA if metadata else ""))
+
+    def is_private(self, project: str) -> bool:
+        """Whether `project` is one of the organisation's own names, never asked of the public upstream."""
+        return any(fnmatchcase(project, glob.lower().replace("_", "-")) for glob in self.settings.private_names)
+
+    # --- pages ----------------------------------------------------------------------------------------------------
+
+    async def page(self, project: str) -> Sheet:
+        """The project's page. Raises `NotHere`, `HubSaysNo`, `UpstreamError`."""
+        url = self._page_url(project)
+        document, found_at = await self._follow(url)
+        self._check(document, project)
+        page = await self._decode(document, found_at, project)
+        await self._place(page, document)
+        return Sheet(page, document)
+
+    def _base(self, project: str) -> str:
+        return (self._private_base() if self.is_private(project) else self.settings.upstreams[0]).rstrip("/")
+
+    def _private_base(self) -> str:
+        if self.settings.private_upstream is None:
+            raise NotHere("a private name, and no private upstream is configured")
+        return self.settings.private_upstream
+
+    def _page_url(self, project: str) -> str:
+        base = self._base(project)
+        if self.is_private(project) and urlsplit(base).path:
+            return f"{base}/{project}/"
+        return f"{base}{self._index()}{project}/"
+
+    def _index(self) -> str:
+        return f"/{self.settings.index.strip('/')}/".replace("//", "/")
+
+    def _target(self, url: str) -> str:
+        """A URL as an `Ask` wants it: below the first upstream it becomes a target, so that a replica can answer too."""
+        base = self.settings.upstreams[0].rstrip("/")
+        return url[len(base) :] if url.startswith(base + "/") else url
+
+    async def _follow(self, url: str) -> tuple[Document, str]:
+        """The page at `url` and where it was found in the end: relative links are read against that."""
+        for _ in range(_MAX_HOPS):
+            document = await self._document(url, accept=UPSTREAM_ACCEPT, max_age=PAGE_AGE, max_bytes=_PAGE_BYTES)
+            location = document.header("location")
+            if document.status not in _REDIRECTS or not location:
+                return document, url
+            url = urljoin(url, location).partition("#")[0]
+        raise UpstreamGarbage(_origin(url), "redirects without end")
+
+    async def _document(
+        self, url: str, *, accept: str, max_age: timedelta | None, max_bytes: int, follow: bool = False
+    ) -> Document:
+        target = self._target(url)
+        key = DocumentKey(self.name, target)
+        ask = Ask(target, headers={"Accept": accept}, follow=follow, max_bytes=max_bytes)
+        document = await self._gateway.document(self.name, key, ask, max_age=max_age, shared=lambda _: True)
+        if document.status in (404, 410):
+            known = await self._gateway.last_known(key)
+            if known is not None and known.status not in (404, 410):
+                # What the index withdrew stays withdrawn when it cannot be asked: malware is removed by deletion.
+                await self._gateway.keep_document(document)
+        return document
+
+    def _check(self, document: Document, what: str) -> None:
+        status = document.status
+        if status == 200:
+            return
+        origin = self.settings.upstreams[0]
+        if status in (404, 410):
+            raise NotHere(what)
+        if status in (401, 403, 451):
+            raise HubSaysNo(403 if status == 401 else status, "", f"{self.settings.called} refuses {what}", "other")
+        if status == 429 or status >= 500:
+            raise UpstreamDown(_origin(origin), f"answered {status}", retry_after=30)
+        raise UpstreamGarbage(_origin(origin), f"answered {status} for {what}")
+
+    async def _decode(self, document: Document, url: str, project: str) -> Page:
+        key = (document.digest.hex, url, project)
+        page = self._decoded.get(key)
+        if page is not None:
+            self._decoded.move_to_end(key)
+            return page
+        media = (document.header("content-type") or HTML).partition(";")[0].strip().lower()
+        if media in (JSON_V1, "application/json"):
+            decode = decode_page
+        elif media in (HTML, HTML_V1, "application/xhtml+xml"):
+            decode = decode_html
+        else:
+            raise UpstreamGarbage(_origin(url), f"the page of {project!r} is {media[:60]!r}")
+        if len(document.body) >= LARGE:
+            page = await asyncio.to_thread(decode, document.body, url, project, _origin(url))
+        else:
+            page = decode(document.body, url, project, _origin(url))
+        self._decoded[key] = page
+        self._kept += len(page.files) + 1
+        while self._kept > _FILES_KEPT and len(self._decoded) > 1:
+            _, dropped = self._decoded.popitem(last=False)
+            self._kept -= len(dropped.files) + 1
+        return page
+
+    async def _place(self, page: Page, document: Document) -> None:
+        """Write down which paths stand for which files, once for each edition of a page."""
+        key = (page.project, document.digest.hex)
+        if key in self._placed:
+            return
+        places = [
+            Place(self.name, file.path, self.artifact(page, file), file.sha256, file.size, file.url, file.published_at)
+            for file in page.files
+            if file.distribution is not None
+        ]
+        if places:
+            await self._gateway.places.put_places(places)
+        self._placed[key] = None
+        while len(self._placed) > 4096:
+            self._placed.popitem(last=False)
+
+    # --- one file -------------------------------------------------------------------------------------------------
+
+    async def find(self, path: str, name: str, projects: Sequence[str]) -> tuple[Sheet, Listed]:
+        """The file that is at mirror path `path` ("": any path) on the page of one of `projects`.
+
+        Raises `HubSaysNo` where the index withholds it - a quarantined project, or a file that was listed before - and
+        `NotHere` where no page lists it.
+        """
+        place = await self._gateway.places.get_place(self.name, path) if path else None
+        for project in [place.artifact.project.name] if place else projects:
+            try:
+                sheet = await self.page(project)
+            except NotHere as error:
+                if error.offline:
+                    raise
+                continue
+            self._withheld(sheet.page)
+            file = sheet.page.by_path.get(path) if path else sheet.page.by_name.get(name)
+            if file is not None and file.name == name:
+                return sheet, file
+        if place is not None:
+            raise HubSaysNo(403, "", f"{name} is no longer listed by {self.settings.called}", "disabled")
+        raise NotHere(name)
+
+    def _withheld(self, page: Page) -> None:
+        if page.quarantined:
+            raise HubSaysNo(403, "", f"{page.project} is quarantined by {self.settings.called}", "disabled")
+
+    async def _listed(self, artifact: Artifact) -> tuple[Sheet, Listed, bool]:
+        sheet = await self.page(artifact.project.name)
+        self._withheld(sheet.page)
+        file = sheet.page.by_name.get(artifact.path)
+        metadata = file is None and artifact.path.endswith(METADATA)
+        if metadata:
+            file = sheet.page.by_name.get(artifact.path.removesuffix(METADATA))
+        if file is None or file.distribution is None or file.distribution.version != artifact.revision:
+            raise NotHere(str(artifact))
+        if metadata and not file.has_metadata:
+            raise NotHere(f"{artifact}: {self.settings.called} has no metadata file for it")
+        return sheet, file, metadata
+
+    async def describe(self, artifact: Artifact, credential: Credential | None, needs: frozenset[str]) -> Facts:
+        """What the index says of a file; see `core.ports.Hub.describe`. An empty path gives what is known of the project."""
+        if not artifact.path:
+            sheet = await self.page(artifact.project.name)
+            return Facts(status=Fact(sheet.page.status, "simple page"), evidence=(sheet.document.digest.hex,))
+        sheet, file, metadata = await self._listed(artifact)
+        facts = page_facts(sheet.page, file, sheet.document.digest.hex, metadata=metadata)
+        if needs & {"names"}:
+            facts = await self._with_organisation(facts, artifact)
+        if needs & {"license", "names", "direct_urls"}:
+            facts = await self._with_declared(facts, artifact, file)
+        if "attested" in needs:
+            facts = await self._with_attestation(facts, file)
+        return facts
+
+    async def locate(self, artifact: Artifact, credential: Credential | None) -> Source:
+        """Where the file's bytes are, with the SHA-256 that the page declares; see `core.ports.Hub.locate`."""
+        _, file, metadata = await self._listed(artifact)
+        return self.source(file, metadata=metadata)
+
+    def source(self, file: Listed, *, metadata: bool) -> Source:
+        """Where a listed file's bytes are, or those of its core metadata, and what they must be."""
+        declared = file.metadata if metadata else file.sha256
+        return Source(
+            ask=Ask(self._target(file.metadata_url if metadata else file.url), follow=True),
+            declared=declared,
+            size=None if metadata else file.size,
+            headers=(*FILE_HEADERS, *((("etag", f'"{declared.hex}"'),) if declared else ())),
+        )
+
+    # --- what only some rules ask for -----------------------------------------------------------------------------
+
+    async def legacy(self, project: str, version: str | None) -> Document:
+        """The legacy JSON of a project or of one release. Raises as `page`."""
+        base = self._base(project)
+        if self.is_private(project) and urlsplit(base).path:
+            raise NotHere(f"{project}: the private upstream is an index without a JSON API")
+        tail = f"{project}/{quote(version, safe='!+.-_')}" if version else project
+        url = f"{base}/pypi/{tail}/json"
+        document = await self._document(
+            url, accept="application/json", max_age=LEGACY_AGE, max_bytes=_PAGE_BYTES, follow=True
+        )
+        self._check(document, tail)
+        return document
+
+    async def metadata(self, file: Listed) -> Document:
+        """A file's core metadata (PEP 658), checked against the digest that the page declares. Raises `IntegrityError` too."""
+        document = await self._document(
+            file.metadata_url, accept="*/*", max_age=None, max_bytes=_METADATA_BYTES, follow=True
+        )
+        self._check(document, file.name + METADATA)
+        computed = hashlib.sha256(document.body).hexdigest()
+        if file.metadata is not None and file.metadata.hex != computed:
+            raise IntegrityError(file.name + METADATA, str(file.metadata), f"sha256:{computed}")
+        return document
+
+    async def provenance(self, file: Listed) -> Document:
+        """A file's provenance object (PEP 740). Raises `NotHere` where upstream advertises none."""
+        if file.provenance is None:
+            raise NotHere(f"{file.name}: no provenance")
+        document = await self._document(
+            file.provenance,
+            accept="application/vnd.pypi.integrity.v1+json",
+            max_age=PROVENANCE_AGE,
+            max_bytes=_METADATA_BYTES,
+            follow=True,
+        )
+        self._check(document, f"provenance of {file.name}")
+        return document
+
+    async def projects(self) -> Document:
+        """The list of all projects, as upstream gives it."""
+        base = self.settings.upstreams[0].rstrip("/")
+        document = await self._document(
+            base + self._index(),
+            accept=UPSTREAM_ACCEPT, max_age=LIST_AGE, max_bytes=_LIST_BYTES, follow=True,
+        )  # fmt: skip
+        self._check(document, "the list of projects")
+        return document
+
+    async def _with_organisation(self, facts: Facts, artifact: Artifact) -> Facts:
+        raw = await self._legacy_object(artifact)
+        name = organisation(raw[0]) if raw else None
+        return facts if name is None else replace(facts, names=Fact((name,), "legacy JSON", "A"))
+
+    async def _with_declared(self, facts: Facts, artifact: Artifact, file: Listed) -> Facts:
+        """Licence, names and requirements: from the file's own metadata, which the page pins, else from the legacy JSON."""
+        if file.has_metadata:
+            document = await self.metadata(file)
+            return with_declared(facts, from_metadata(document.body), document.digest.hex)
+        raw = await self._legacy_object(artifact)
+        return facts if raw is None else with_declared(facts, from_legacy(raw[0]), raw[1].digest.hex)
+
+    async def _legacy_object(self, artifact: Artifact) -> tuple[dict[str, Any], Document] | None:
+        """The release's legacy JSON, or None where the index has none: the facts then stay unknown."""
+        try:
+            document = await self.legacy(artifact.project.name, artifact.revision)
+        except (NotHere, HubSaysNo):
+            return None
+        return decode_object(document.body, _origin(self.settings.upstreams[0])), document
+
+    async def _with_attestation(self, facts: Facts, file: Listed) -> Facts:
+        """`attested` is the publisher's identity, unknown where the index advertises one and does not give it."""
+        if file.provenance is None:
+            return facts
+        try:
+            document = await self.provenance(file)
+        except (NotHere, HubSaysNo):
+            return facts
+        identity = attestation(decode_object(document.body, _origin(file.provenance)))
+        return replace(
+            facts, attested=Fact(identity, "integrity API"), evidence=(*facts.evidence, document.digest.hex)
+        )
+
+
+def _origin(url: str) -> str:
+    """`scheme://host[:port]` of a URL, for error texts."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+__all__ = ["LARGE", "PypiHub", "Settings", "Sheet"]

@@ -1,0 +1,268 @@
+"""What is cached, by name: documents, entries, grants, places.
+
+A row that cannot be read is a miss, and so is a database that does not answer (P9): the mirror then asks the hub as if
+nothing were known. `fault` says so for health.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+import zstandard
+from sqlalchemy import Row, Table, bindparam, delete, select, update
+
+from mirror.core.nouns import Artifact, Blob, Digest, Document, DocumentKey, Entry, Kind, Project
+from mirror.core.ports import Grant, Place
+from mirror.index.engine import Database, IndexDown
+from mirror.index.tables import documents, entries, grants, places
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_LOG = structlog.get_logger("mirror.index")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+#: Bodies from this size are (de)compressed off the event loop.
+_LARGE: Final = 128 * 1024
+_MALFORMED: Final = (ValueError, TypeError, KeyError, LookupError, OverflowError, zstandard.ZstdError)
+
+
+class CacheTables:
+    """core.ports.DocumentIndex, EntryIndex, GrantIndex and PlaceIndex."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.fault = ""
+
+    async def get_document(self, key: DocumentKey) -> Document | None:
+        """The page as stored, or None. A body that is not what its digest says is a miss."""
+        row = await self._row(documents, _document_key(key))
+        if row is None:
+            return None
+        try:
+            body = await _unpacked(row.body, row.coding)
+            if sha256(body).hexdigest() != row.digest:
+                raise ValueError("digest")
+            headers = _headers(row.headers)
+            age = None if row.max_age is None else timedelta(microseconds=row.max_age)
+            return Document(key, row.status, headers, body, Digest("sha256", row.digest), _moment(row.fetched_at), age)
+        except _MALFORMED:
+            _damaged("documents", row.key)
+            return None
+
+    async def put_document(self, document: Document) -> None:
+        """Store or replace."""
+        body, coding = await _packed(document.body)
+        await self._put(
+            documents,
+            {
+                "key": _document_key(document.key),
+                "hub": document.key.hub,
+                "target": _storable(document.key.target),
+                "status": document.status,
+                "headers": json.dumps(document.headers),
+                "body": body,
+                "coding": coding,
+                "digest": document.digest.hex,
+                "fetched_at": micros(document.fetched_at),
+                "max_age": None if document.max_age is None else document.max_age // _MICROSECOND,
+            },
+        )
+
+    async def get_entry(self, identity: str) -> Entry | None:
+        """The entry of an artifact's identity, or None."""
+        row = await self._row(entries, _key(identity))
+        if row is None:
+            return None
+        try:
+            blob = Blob(_digest(row.digest), int(row.size))
+            declared = None if row.declared is None else _digest(row.declared)
+            headers, stored = _headers(row.headers), _moment(row.stored_at)
+            return Entry(_artifact(row.artifact), blob, headers, stored, declared, row.restriction)
+        except _MALFORMED:
+            _damaged("entries", row.key)
+            return None
+
+    async def put_entry(self, entry: Entry) -> None:
+        """Store or replace."""
+        await self._put(
+            entries,
+            {
+                "key": _key(entry.artifact.identity),
+                "artifact": _artifact_json(entry.artifact),
+                "digest": str(entry.blob.digest),
+                "size": entry.blob.size,
+                "headers": json.dumps(entry.headers),
+                "declared": None if entry.declared is None else str(entry.declared),
+                "restriction": _storable(entry.restriction),
+                "stored_at": micros(entry.stored_at),
+                "last_used": micros(entry.stored_at),
+            },
+        )
+
+    async def touch_entries(self, used: Mapping[str, datetime]) -> None:
+        """Record last use, in batches."""
+        if not used:
+            return
+        statement = update(entries).where(entries.c.key == bindparam("entry")).values(last_used=bindparam("used"))
+        rows = [{"entry": _key(identity), "used": micros(moment)} for identity, moment in used.items()]
+        await self._change(statement, rows)
+
+    async def forget_entry(self, identity: str) -> None:
+        """Absent is fine."""
+        await self._change(delete(entries).where(entries.c.key == _key(identity)))
+
+    async def get_grant(self, credential: str, project: str) -> Grant | None:
+        """What the hub last said, however long ago: its age is the caller's to judge."""
+        row = await self._row(grants, _key(credential, project))
+        if row is None:
+            return None
+        try:
+            told = (row.status, row.code, row.message, row.cause)
+            return Grant(credential, project, bool(row.allowed), bool(row.public), _moment(row.at), *told)
+        except _MALFORMED:
+            _damaged("grants", row.key)
+            return None
+
+    async def put_grant(self, grant: Grant) -> None:
+        """Store or replace."""
+        await self._put(
+            grants,
+            {
+                "key": _key(grant.credential, grant.project),
+                "credential": grant.credential,
+                "project": _storable(grant.project),
+                "allowed": grant.allowed,
+                "public": grant.public,
+                "at": micros(grant.at),
+                "status": grant.status,
+                "code": _storable(grant.code),
+                "message": _storable(grant.message),
+                "cause": _storable(grant.cause),
+            },
+        )
+
+    async def get_place(self, hub: str, path: str) -> Place | None:
+        """The artifact that stands at an upstream path, or None."""
+        row = await self._row(places, _key(hub, path))
+        if row is None:
+            return None
+        try:
+            digest = None if row.digest is None else _digest(row.digest)
+            published = None if row.published_at is None else _moment(row.published_at)
+            return Place(hub, path, _artifact(row.artifact), digest, row.size, row.url, published)
+        except _MALFORMED:
+            _damaged("places", row.key)
+            return None
+
+    async def put_places(self, found: Sequence[Place]) -> None:
+        """Store or replace, all or none."""
+        rows = {
+            _key(place.hub, place.path): {
+                "hub": place.hub,
+                "path": _storable(place.path),
+                "artifact": _artifact_json(place.artifact),
+                "digest": None if place.digest is None else str(place.digest),
+                "size": place.size,
+                "url": _storable(place.url),
+                "published_at": None if place.published_at is None else micros(place.published_at),
+            }
+            for place in found
+        }
+        if rows:
+            # In the order of their keys, so that two writers never wait for each other's rows.
+            await self._change(self._database.upsert(places), [{"key": key, **rows[key]} for key in sorted(rows)])
+
+    async def _row(self, table: Table, key: str) -> Row[Any] | None:
+        try:
+            async with self._database.read() as connection:
+                found = (await connection.execute(select(table).where(table.c.key == key))).first()
+        except IndexDown as error:
+            self._failed(error)
+            return None
+        self.fault = ""
+        return found
+
+    async def _put(self, table: Table, row: Mapping[str, Any]) -> None:
+        await self._change(self._database.upsert(table), row)
+
+    async def _change(self, statement: Any, rows: Any = None) -> None:
+        try:
+            async with self._database.write() as connection:
+                await connection.execute(statement, rows)
+        except IndexDown as error:
+            self._failed(error)
+
+    def _failed(self, error: IndexDown) -> None:
+        if not self.fault:
+            _LOG.error("index_down", fault=str(error))
+        self.fault = str(error)
+
+
+def _damaged(table: str, key: str) -> None:
+    _LOG.warning("index_row_damaged", table=table, key=key)
+
+
+def micros(moment: datetime) -> int:
+    """Whole microseconds since 1970 UTC."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(value: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def _key(*parts: str) -> str:
+    """One fixed-length key of several texts; the JSON list keeps ("a", "bc") and ("ab", "c") apart."""
+    return sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _document_key(key: DocumentKey) -> str:
+    return _key(key.hub, key.target, key.scope, key.variant)
+
+
+def _storable(text: str) -> str:
+    """What both engines take in a text column: PostgreSQL has no NUL, neither has lone surrogates."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _headers(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple((str(name), str(value)) for name, value in json.loads(text))
+
+
+def _digest(text: str) -> Digest:
+    algorithm, _, digits = text.partition(":")
+    if not digits:
+        raise ValueError(text)
+    return Digest(algorithm, digits)
+
+
+def _artifact_json(artifact: Artifact) -> str:
+    project = artifact.project
+    kind = project.kind.value
+    return json.dumps([project.ecosystem, kind, project.name, project.hub, project.hub_id, artifact.revision, artifact.path])
+
+
+def _artifact(text: str) -> Artifact:
+    ecosystem, kind, name, hub, hub_id, revision, path = json.loads(text)
+    return Artifact(Project(ecosystem, Kind(kind), name, hub, hub_id), revision, path)
+
+
+async def _packed(body: bytes) -> tuple[bytes, str]:
+    if len(body) < 512:
+        return body, ""
+    compress = zstandard.ZstdCompressor(level=3).compress
+    packed = compress(body) if len(body) < _LARGE else await asyncio.to_thread(compress, body)
+    return (packed, "zstd") if len(packed) < len(body) else (body, "")
+
+
+async def _unpacked(body: bytes, coding: str) -> bytes:
+    if coding != "zstd":
+        return body
+    decompress = zstandard.ZstdDecompressor().decompress
+    return decompress(body) if len(body) < _LARGE else await asyncio.to_thread(decompress, body)

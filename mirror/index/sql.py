@@ -1,0 +1,32 @@
+"""The whole index behind one object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mirror.index.cache import CacheTables
+from mirror.index.engine import Database, open_database
+from mirror.index.events import EventTables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class SqlIndex(CacheTables, EventTables):
+    """core.ports.DocumentIndex, EntryIndex, GrantIndex, PlaceIndex and EventIndex on one database."""
+
+    def __init__(self, database: Database) -> None:
+        CacheTables.__init__(self, database)
+        EventTables.__init__(self, database)
+
+    @classmethod
+    async def open(cls, url: str | None, data: Path) -> SqlIndex:
+        """Connect and migrate. `url` None is SQLite at `<data>/index.sqlite`, else `postgresql://…`.
+
+        Raises `InputError` for an unusable URL, `mirror.index.engine.IndexDown` when the database does not answer.
+        """
+        return cls(await open_database(url, data))
+
+    async def close(self) -> None:
+        """Release every connection."""
+        await self._database.close()

@@ -1,0 +1,112 @@
+"""The tables.
+
+Times are whole microseconds since 1970 UTC, which both engines keep exactly; texts that others choose (paths, URLs) are
+keyed by their SHA-256, because PostgreSQL bounds an index entry at a third of a page.
+
+Alembic's revisions under `migrations/` make these same tables; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("hub", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("coding", String(8), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("fetched_at", BigInteger, nullable=False),
+    Column("max_age", BigInteger),
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("artifact", Text, nullable=False),
+    Column("digest", String(160), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("declared", String(160)),
+    Column("restriction", Text, nullable=False),
+    Column("stored_at", BigInteger, nullable=False),
+    Column("last_used", BigInteger, nullable=False),
+    Index("entries_by_use", "last_used"),
+    Index("entries_by_digest", "digest"),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("credential", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("allowed", Boolean, nullable=False),
+    Column("public", Boolean, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+)
+
+places = Table(
+    "places",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("hub", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("artifact", Text, nullable=False),
+    Column("digest", String(160)),
+    Column("size", BigInteger),
+    Column("url", Text, nullable=False),
+    Column("published_at", BigInteger),
+)
+
+#: One narrow row a record, walked newest first; `artifact` is cut to what an index entry holds.
+events = Table(
+    "events",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("decision", String(64)),
+    Column("artifact", String(500).with_variant(String(500, collation="C"), "postgresql")),
+    Index("events_by_decision", "decision"),
+    Index("events_by_artifact", "artifact", "seq"),
+    Index("events_by_time", "seq", "at"),  # covers a walk that looks at times only
+)
+
+#: The record itself without its personal part, compressed JSON.
+event_records = Table(
+    "event_records",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("record", LargeBinary, nullable=False),
+)
+
+#: What erasure deletes: a record's personal part, here as in the ledger kept apart.
+event_personal = Table(
+    "event_personal",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("personal", LargeBinary, nullable=False),
+)
+
+#: Everything one can ask by: (facet, term) -> sequences, with the time so that a page is found in the index alone.
+event_terms = Table(
+    "event_terms",
+    metadata,
+    Column("facet", String(16), primary_key=True),
+    Column("term", String(200), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)

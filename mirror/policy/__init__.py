@@ -1,0 +1,1 @@
+"""Judgement, pure: (Policy, Artifact, Facts, Actor, now) -> Verdict. No I/O, no clock."""

@@ -1,0 +1,398 @@
+"""Policy text to policy: every fault of every file named at once, then the index, then the policy's own tests."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from hashlib import sha256
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from zoneinfo import ZoneInfo
+
+from mirror.core.actor import Actor
+from mirror.core.canonical import canonical
+from mirror.core.decision import Effect, Mode
+from mirror.core.errors import InputError, Problem
+from mirror.core.purl import parse_loose
+from mirror.decode import decode, load_yaml, unknown_key
+from mirror.policy import conditions, identity
+from mirror.policy.countries import CODES, build_sets, resolve
+from mirror.policy.evaluate import run_tests
+from mirror.policy.given import Failure, PolicyTest, read_facts
+from mirror.policy.grammar import DefaultsText, ExceptionText, FileText, RuleText, TestText
+from mirror.policy.indexing import index
+from mirror.policy.operators import Building
+from mirror.policy.patterns import PatternSet, parse_pattern
+from mirror.policy.rules import Network, Policy, Rule, Scope, Waived
+from mirror.policy.subject import ON_UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mirror.policy.catalogue import Catalogue
+    from mirror.policy.conditions import Condition
+    from mirror.policy.lineage import Lineage
+    from mirror.policy.screening import ScreeningList
+
+__all__ = ["FailedTest", "Policy", "TestsFail", "compile_policy", "reference_time"]
+
+T = TypeVar("T")
+
+_BUILDERS: Final = {**identity.BUILDERS, **conditions.BUILDERS}
+
+
+@dataclass(slots=True)
+class _Work:
+    """What has been read so far, over all files."""
+
+    catalogue: Catalogue
+    lists: Mapping[str, ScreeningList]
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    files: list[tuple[str, FileText]] = field(default_factory=list)
+    sets: dict[str, frozenset[str]] = field(default_factory=dict)
+    rules: list[Rule] = field(default_factory=list)
+    rule_ids: dict[str, str] = field(default_factory=dict)  # also of rules with faults: exceptions may name them
+    permits: set[str] = field(default_factory=set)
+    exceptions: list[Waived] = field(default_factory=list)
+    tests: list[PolicyTest] = field(default_factory=list)
+    screened: dict[Any, Any] = field(default_factory=dict)
+    action: str | None = None
+    on_unknown: dict[str, Effect] = field(default_factory=dict)
+
+    def wrong(self, source: str, place: str, message: str) -> None:
+        self.problems.append(Problem(source, place, message))
+
+
+def compile_policy(
+    texts: Sequence[tuple[str, str]],
+    catalogue: Catalogue,
+    lineage: Lineage,
+    lists: Mapping[str, ScreeningList],
+    *,
+    run: bool = True,
+) -> Policy:
+    """The policy that the files `texts` (name, YAML) state together, with its own tests run.
+
+    Raises `InputError` with every fault of every file; where there is none, with one problem a test that does not hold.
+    `run` False leaves the tests to the caller (`evaluate.run_tests`).
+    """
+    work = _Work(catalogue, lists)
+    for source, text in texts:
+        _file(work, source, text)
+    _defaults(work)
+    _sets(work)
+    for source, file in work.files:
+        _rules(work, source, file)
+    for source, file in work.files:
+        _exceptions(work, source, file)
+        _tests(work, source, file)
+    if work.problems:
+        raise InputError(work.problems)
+    policy = _assembled(work, texts)
+    if run and (failures := run_tests(policy, catalogue, lineage, reference_time(policy))):
+        raise TestsFail(failures, policy, catalogue, lineage, lists)
+    return policy
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTest(Problem):
+    """A test that does not hold, as a problem among others; `whole` is the error that has the policy."""
+
+    whole: TestsFail | None = field(default=None, repr=False, compare=False)
+
+    __str__ = Problem.__str__
+
+
+class TestsFail(InputError):
+    """A policy that can be read, but whose own tests do not hold: one problem a test. Carries what it was judged with."""
+
+    __test__ = False  # not pytest's
+
+    def __init__(
+        self, failures: Sequence[Failure], policy: Policy, catalogue: Catalogue, lineage: Lineage, lists: Mapping[str, ScreeningList]
+    ) -> None:
+        super().__init__([FailedTest(failure.source, failure.place, str(failure), self) for failure in failures])
+        self.failures = tuple(failures)
+        self.policy, self.catalogue, self.lineage, self.lists = policy, catalogue, lineage, lists
+
+
+def reference_time(policy: Policy) -> datetime:
+    """When a test without `now` takes place: once the last `from` of a rule has begun, so that results never drift."""
+    return max((rule.since for rule in policy.rules if rule.since is not None), default=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def _assembled(work: _Work, texts: Sequence[tuple[str, str]]) -> Policy:
+    exceptions: dict[str, tuple[Waived, ...]] = {}
+    for one in work.exceptions:
+        exceptions[one.rule] = (*exceptions.get(one.rule, ()), one)
+    dated = [*((rule.since, rule.until) for rule in work.rules), *((one.since, one.expires) for one in work.exceptions)]
+    return Policy(
+        version=1,
+        digest=sha256(canonical([list(pair) for pair in texts])).hexdigest(),
+        texts=tuple((name, text) for name, text in texts),
+        rules=tuple(work.rules),
+        exceptions=exceptions,
+        tests=tuple(work.tests),
+        permits_by_default=work.action != "deny",
+        on_unknown={fact: work.on_unknown.get(fact, Effect[word.upper()]) for fact, word in ON_UNKNOWN.items()},
+        needs=frozenset(fact for rule in work.rules for fact in _reads(rule)),
+        sets=work.sets,
+        boundaries=tuple(sorted({moment for pair in dated for moment in pair if moment is not None})),
+        index=index(work.rules),
+        warnings=tuple(work.warnings),
+    )
+
+
+def _reads(rule: Rule) -> frozenset[str]:
+    found = frozenset(fact for condition in rule.conditions for fact in condition.reads)
+    return found | {"ancestors", "lineage", "publisher", "publisher_countries"} if rule.inherit else found
+
+
+# --- sections ----------------------------------------------------------------------------------------------------
+
+
+def _file(work: _Work, source: str, text: str) -> None:
+    raw: Any = None
+    try:
+        raw = load_yaml(text, source)
+        if raw is None:
+            raise InputError([Problem(source, "", "is empty; it must at least say 'version: 1'")])
+        work.files.append((source, decode(FileText, raw, source)))
+    except InputError as error:
+        work.problems += error.problems
+        if isinstance(raw, dict):  # the sections that are there are still worth checking
+            known = {key: raw[key] for key in FileText.__dataclass_fields__ if key in raw and key not in ("version", "timezone")}
+            work.files.append((source, FileText(version=1, **known)))
+
+
+def _each(work: _Work, source: str, section: str, raw: Any, kind: type[T]) -> Iterator[tuple[str, Any, T | None]]:
+    """(place, plain value, decoded or None) of every item of a section; faults are noted."""
+    if raw is not None and not isinstance(raw, list):
+        work.wrong(source, section, "expected a list")
+        return
+    for number, item in enumerate(raw or ()):
+        place = f"{section}[{number}]"
+        try:
+            yield place, item, decode(kind, item, source, place)
+        except InputError as error:
+            work.problems += error.problems
+            yield place, item, None
+
+
+def _defaults(work: _Work) -> None:
+    for source, file in work.files:
+        try:
+            stated = decode(DefaultsText, file.defaults or {}, source, "defaults")
+        except InputError as error:
+            work.problems += error.problems
+            continue
+        if stated.action is not None:
+            if work.action not in (None, stated.action):
+                work.wrong(source, "defaults.action", f"another file says {work.action!r}")
+            work.action = stated.action
+        for fact, word in stated.on_unknown.items():
+            effect = Effect[word.upper()]
+            if fact not in ON_UNKNOWN:
+                work.wrong(source, "defaults.on_unknown", unknown_key(fact, list(ON_UNKNOWN)))
+            elif work.on_unknown.setdefault(fact, effect) is not effect:
+                work.wrong(source, f"defaults.on_unknown.{fact}", f"another file says {work.on_unknown[fact].word!r}")
+
+
+def _sets(work: _Work) -> None:
+    merged: dict[str, list[Any]] = {}
+    where: dict[str, str] = {}
+    for source, file in work.files:
+        if file.sets is not None and not isinstance(file.sets, dict):
+            work.wrong(source, "sets", "expected a mapping of names to lists of countries")
+            continue
+        for name, members in (file.sets or {}).items():
+            if name in merged:
+                work.wrong(source, f"sets.{name}", f"is defined in {where[name]} already")
+            elif not isinstance(members, list) or not members:
+                work.wrong(source, f"sets.{name}", "expected a list of countries")
+                where[name], merged[name] = source, []
+            else:
+                where[name], merged[name] = source, members
+    work.sets, faults = build_sets(merged)
+    for place, message in faults:
+        work.wrong(where.get(place.partition("[")[0], work.files[0][0]), f"sets.{place}", message)
+
+
+def _rules(work: _Work, source: str, file: FileText) -> None:
+    for place, raw, stated in _each(work, source, "rules", file.rules, RuleText):
+        rule_id = raw.get("id") if isinstance(raw, dict) else None
+        if isinstance(rule_id, str):
+            if rule_id in work.rule_ids:
+                work.wrong(source, f"{place}.id", f"{rule_id!r} is the id of {work.rule_ids[rule_id]} already")
+            work.rule_ids.setdefault(rule_id, f"{place} in {source}" if len(work.files) > 1 else place)
+            if raw.get("effect") == "allow":
+                work.permits.add(rule_id)
+        building = Building(source, work.sets, work.lists, work.catalogue, work.problems)
+        building.screened = work.screened
+        building.permits = isinstance(raw, dict) and raw.get("effect") == "allow"
+        when = raw.get("when") if isinstance(raw, dict) else None
+        read = _when(building, f"{place}.when", when) if isinstance(when, dict) else ()
+        if stated is not None:
+            work.rules.append(_rule(work, building, place, stated, read, file.timezone))
+
+
+def _when(building: Building, place: str, when: Mapping[str, Any]) -> tuple[Condition, ...]:
+    if not when:
+        building.wrong(place, "names no condition")
+    read = []
+    for key, raw in when.items():
+        if key not in _BUILDERS:
+            near = difflib.get_close_matches(key, _BUILDERS, n=1)
+            building.wrong(f"{place}.{key}", "unknown condition" + (f"; did you mean {near[0]!r}?" if near else ""))
+            continue
+        read.append(_BUILDERS[key](building, f"{place}.{key}", raw))
+    return tuple(sorted(read, key=lambda condition: (condition.dated, condition.key == "list_match")))
+
+
+def _rule(
+    work: _Work, building: Building, place: str, stated: RuleText, read: tuple[Condition, ...], zone: str | None
+) -> Rule:
+    since, until = _dates(building, place, stated.since, stated.until, stated.timezone or zone, "until")
+    if stated.legal and not stated.basis.strip():
+        work.warnings.append(Problem(building.source, f"{place}.legal", "a legal rule without a basis: state the law in 'basis'"))
+    if stated.lineage == "inherit" and read and not any(condition.identity for condition in read):
+        building.wrong(f"{place}.lineage", "nothing to inherit: no condition on publisher, publisher.country, artifact or list_match")
+    if stated.release == "manual" and stated.effect != "quarantine":
+        building.wrong(f"{place}.release", "only a quarantine is released")
+    for number, text in enumerate(stated.suggest):
+        _purl(building, f"{place}.suggest[{number}]", text)
+    return Rule(
+        id=stated.id, effect=Effect[stated.effect.upper()], conditions=read,
+        scope=_scope(building, f"{place}.for", stated.scope.groups, stated.scope.not_groups, stated.scope.networks),
+        mode=Mode(stated.mode), legal=stated.legal, recall=stated.recall, basis=stated.basis, source=stated.source,
+        reason=stated.reason, suggest=stated.suggest, since=since, until=until, inherit=stated.lineage == "inherit",
+        on_unknown=None if stated.on_unknown is None else Effect[stated.on_unknown.upper()],
+        min_confidence=stated.min_confidence, release=stated.release, waiver=stated.waiver,
+        applies_to=_jurisdictions(building, f"{place}.applies_to", stated.applies_to), when=stated.when,
+        identity=tuple(condition for condition in read if condition.identity),
+    )  # fmt: skip
+
+
+def _exceptions(work: _Work, source: str, file: FileText) -> None:
+    for place, raw, stated in _each(work, source, "exceptions", file.exceptions, ExceptionText):
+        building = Building(source, work.sets, work.lists, work.catalogue, work.problems)
+        rule = raw.get("rule") if isinstance(raw, dict) else None
+        if isinstance(rule, str) and rule not in work.rule_ids:
+            near = difflib.get_close_matches(rule, work.rule_ids, n=1)
+            building.wrong(f"{place}.rule", f"no rule has the id {rule!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        elif rule in work.permits:
+            building.wrong(f"{place}.rule", f"{rule!r} permits: there is nothing to lift")
+        if stated is None:
+            continue
+        if any(one.id == stated.id for one in work.exceptions):
+            building.wrong(f"{place}.id", f"{stated.id!r} is the id of another exception already")
+        work.exceptions.append(_waived(building, place, stated, file.timezone))
+
+
+def _waived(building: Building, place: str, stated: ExceptionText, zone: str | None) -> Waived:
+    since, expires = _dates(building, place, stated.since, stated.expires, stated.timezone or zone, "expires")
+    if expires is None:
+        building.wrong(f"{place}.expires", "is required: an exception ends")
+    if stated.requested_by and stated.requested_by in stated.approved_by:
+        building.wrong(f"{place}.approved_by", f"{stated.requested_by!r} cannot approve what they requested")
+    scope = stated.scope
+    if not (scope.artifact or scope.groups or scope.not_groups or scope.networks):
+        building.wrong(f"{place}.scope", "names nothing: an exception is for an artifact, a group or a network")
+    patterns = []
+    for text in scope.artifact:
+        try:
+            patterns.append(parse_pattern(text))
+        except ValueError as error:
+            building.wrong(f"{place}.scope.artifact", str(error))
+    return Waived(
+        stated.id, stated.rule, _scope(building, f"{place}.scope", scope.groups, scope.not_groups, scope.networks),
+        PatternSet(patterns) if scope.artifact else None, since, expires or datetime.min.replace(tzinfo=UTC), stated.reason,
+        stated.requested_by, stated.approved_by,
+    )  # fmt: skip
+
+
+def _tests(work: _Work, source: str, file: FileText) -> None:
+    for place, _, stated in _each(work, source, "tests", file.tests, TestText):
+        if stated is None:
+            continue
+        building = Building(source, work.sets, work.lists, work.catalogue, work.problems)
+        given = stated.given
+        country = given.country.upper() if given.country else None
+        if country is not None and country not in CODES:
+            building.wrong(f"{place}.given.country", f"{given.country!r} is not an ISO 3166-1 code")
+        now, _ = _dates(building, f"{place}.given", given.now, None, file.timezone, "now")
+        for rule_id in (*(stated.expect.rules or ()), *(() if isinstance(stated.expect.would, str) else stated.expect.would or ())):
+            if rule_id not in work.rule_ids:
+                building.wrong(f"{place}.expect", f"no rule has the id {rule_id!r}")
+        artifact = _purl(building, f"{place}.given.artifact", given.artifact)
+        if artifact is None:
+            continue
+        try:
+            moment = now or datetime(2026, 1, 1, tzinfo=UTC)
+            read_facts(given.facts, work.catalogue, moment, source, f"{place}.given.facts", artifact.project)
+        except InputError as error:
+            work.problems += error.problems
+        actor = Actor("test", given.groups, given.address, country, "test" if country else "", given.entity, given.jurisdictions)
+        work.tests.append(PolicyTest(stated.name, source, place, artifact, given.facts, actor, now, stated.expect))
+
+
+# --- parts -------------------------------------------------------------------------------------------------------
+
+
+def _purl(building: Building, place: str, text: str) -> Any:
+    try:
+        return parse_loose(text)
+    except ValueError as error:
+        building.wrong(place, str(error))
+        return None
+
+
+def _scope(building: Building, place: str, groups: Sequence[str], not_groups: Sequence[str], networks: Sequence[str]) -> Scope:
+    if both := sorted(set(groups) & set(not_groups)):
+        building.wrong(place, f"{both[0]!r} is both included and excluded")
+    found: list[Network] = []
+    for text in networks:
+        try:
+            found.append(ip_network(text))
+        except ValueError as error:
+            building.wrong(f"{place}.networks", str(error))
+    return Scope(frozenset(groups), frozenset(not_groups), tuple(found))
+
+
+def _jurisdictions(building: Building, place: str, texts: Sequence[str]) -> frozenset[str]:
+    found: set[str] = set()
+    for text in texts:
+        try:
+            found |= resolve(text, building.sets) | {text}
+        except ValueError as error:
+            building.wrong(place, str(error))
+    return frozenset(found)
+
+
+def _dates(
+    building: Building, place: str, since: date | None, until: date | None, zone: str | None, last: str
+) -> tuple[datetime | None, datetime | None]:
+    """Both ends as instants. A date begins at midnight in `zone` (an IANA name; UTC without one)."""
+    timezone: Any = UTC
+    if zone is not None:
+        try:
+            timezone = ZoneInfo(zone)
+        except (KeyError, ValueError, OSError):
+            building.wrong(f"{place}.timezone", f"{zone!r} is not a time zone")
+    start, end = _instant(since, timezone), _instant(until, timezone)
+    if start is not None and end is not None and start >= end:
+        building.wrong(f"{place}.from", f"{since} is not before {last} {until}")
+    return start, end
+
+
+def _instant(value: date | None, timezone: Any) -> datetime | None:
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=timezone)).astimezone(UTC)
+    try:
+        return datetime(value.year, value.month, value.day, tzinfo=timezone).astimezone(UTC)
+    except OverflowError:
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)

@@ -1,0 +1,396 @@
+"""The conditions of `when`: each is read once into a closure, with what it needs to know and how it is indexed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import Any, Final
+
+from mirror.core.facts import Fact, Facts
+from mirror.core.nouns import HUGGINGFACE, PYPI, FileKind, Kind
+from mirror.policy import licences
+from mirror.policy.countries import resolve
+from mirror.policy.operators import ORDERS, Building, Test, asking, fits, gate, numbers, words
+from mirror.policy.patterns import Glob, glob
+from mirror.policy.subject import NO, Outcome, Subject, Truth, View, unknown
+
+Judge = Callable[[Subject, View], Outcome]
+Gate = frozenset[tuple[str, Hashable]]
+
+YES: Final = Outcome(Truth.YES)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One line of a `when`.
+
+    `reads` are facts of `core.facts.Facts` (and `client_country`, `lineage`); `identity` marks what may be asked of an
+    ancestor too; `gate` are index keys of which the subject must have one (None: always asked); `exact` and `globs`
+    likewise for names; `salience` orders the causes; `dated` marks what changes with time alone.
+    """
+
+    key: str
+    judge: Judge
+    reads: frozenset[str]
+    gate: Gate | None = None
+    names: tuple[Glob, ...] | None = None
+    identity: bool = False
+    salience: int = 5
+    dated: bool = False
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"expected a text, found {value!r}")
+    return value
+
+
+def _choice(known: Mapping[str, Any], what: str) -> Callable[[Any], tuple[Any, ...]]:
+    def convert(value: Any) -> tuple[Any, ...]:
+        name = str(value).lower() if isinstance(value, (str, bool)) else repr(value)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise ValueError(f"{value!r} is not {what}; " + (f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"))
+        entry = known[name]
+        return entry if isinstance(entry, tuple) else (entry,)
+
+    return convert
+
+
+# --- facts with one value ----------------------------------------------------------------------------------------
+
+
+def single(
+    key: str, field: str, known: Mapping[str, Any], what: str, cause: str, *, per_file: bool = False, only: str = "", absent: Any = None,
+) -> Callable[[Building, str, Any], Condition]:
+    """A condition on a fact that has one of a few values; `cause` has a `{}` for it.
+
+    `only` names the ecosystem that has the fact: elsewhere its value is `absent`. A `per_file` fact says nothing of a
+    project as a whole: there the condition does not hold, except for a rule that permits.
+    """
+
+    def build(building: Building, place: str, raw: Any) -> Condition:
+        pairs = words(building, place, raw, _choice(known, what))
+        tests = [Test(word, frozenset(operand).__contains__) for word, operand in pairs]
+        permits = building.permits
+        answer = answering(tests, cause)
+        open_, of_project = unknown(key), YES if permits else NO
+        read = attrgetter(field)
+
+        def judge(subject: Subject, view: View) -> Outcome:
+            fact: Fact[Any] | None = read(subject.facts)
+            if fact is not None and fact.value is not None:
+                return answer(fact.value, fact.confidence)
+            if only and view.ecosystem != only:
+                return answer(absent, "A")
+            return of_project if per_file and subject.whole else open_
+
+        gates = None if permits and per_file else gate(key, pairs)
+        return Condition(key, judge, frozenset({field}), gates, salience=4 if per_file else 6)
+
+    return build
+
+
+def answering(tests: Sequence[Test[Any]], cause: str) -> Callable[[Any, str], Outcome]:
+    """The outcome for a fact's (value, grade). Facts with few values meet the same outcome again: some are kept."""
+    made: dict[tuple[Any, str], Outcome] = {}
+
+    def answer(value: Any, grade: str) -> Outcome:
+        found = made.get((value, grade))
+        if found is None:
+            found = Outcome(Truth.YES, cause.format(plainly(value)), grade=grade) if fits(tests, value) else NO
+            if len(made) < _KEPT:
+                made[value, grade] = found
+        return found
+
+    return answer
+
+
+def plainly(value: Any) -> str:
+    """A value in a sentence: booleans as YAML writes them."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_KEPT: Final = 1_024
+
+
+def _project(key: str, known: Mapping[str, Any], what: str, value: Callable[[View], Any]) -> Callable[[Building, str, Any], Condition]:
+    def build(building: Building, place: str, raw: Any) -> Condition:
+        pairs = words(building, place, raw, _choice(known, what))
+        tests = [Test(word, frozenset(operand).__contains__) for word, operand in pairs]
+        answer = answering(tests, f"is of {key} {{}}")
+
+        def judge(subject: Subject, view: View) -> Outcome:
+            return answer(value(view), "A")
+
+        return Condition(key, judge, frozenset(), gate(key, pairs), salience=1)
+
+    return build
+
+
+# --- numbers -----------------------------------------------------------------------------------------------------
+
+
+def days(value: Any) -> float:
+    """A number of days, up to a century."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 36_500:
+        raise ValueError(f"{value!r} is not a number of days")
+    return value
+
+
+_UNITS: Final = {"": 1, "b": 1, **{f"{p}b": 1000**n for n, p in enumerate("kmgt", 1)}, **{f"{p}ib": 1024**n for n, p in enumerate("kmgt", 1)}}
+
+
+def size(value: Any) -> float:
+    """Bytes: a whole number, or a text such as `5GiB`."""
+    match = re.fullmatch(r"([0-9]{1,15})\s*([a-z]*)", str(value).strip().lower()) if not isinstance(value, bool) else None
+    if match is None or match[2] not in _UNITS:
+        raise ValueError(f"{value!r} is not a size")
+    return float(int(match[1]) * _UNITS[match[2]])
+
+
+def _age(building: Building, place: str, raw: Any) -> Condition:
+    bounds = numbers(building, place, raw, days)
+    permits = building.permits
+    tick = timedelta(microseconds=1)  # the first instant at which "at most" no longer holds
+    edges = [(word in ("lt", "lte"), timedelta(days=bound) + (tick if word in ("lte", "gt") else timedelta())) for word, bound in bounds]
+
+    def judge(subject: Subject, view: View) -> Outcome:
+        fact = subject.facts.published_at
+        if fact is None or fact.value is None:
+            if subject.whole:
+                return YES if permits else NO
+            return unknown("age_days")
+        holds, free_at = True, None
+        for below, edge in edges:
+            boundary = _plus(fact.value, edge)
+            young = boundary is None or subject.now < boundary
+            if young and boundary is not None:
+                subject.note(boundary)
+            holds = holds and young is below
+            if below:
+                free_at = boundary
+        if not holds:
+            return NO
+        return Outcome(Truth.YES, f"was published {fact.value.date().isoformat()}", grade=fact.confidence, free_at=free_at)
+
+    return Condition("age_days", judge, frozenset({"published_at"}), None, salience=7, dated=True)
+
+
+def _plus(moment: datetime, span: timedelta) -> datetime | None:
+    try:
+        return moment + span
+    except OverflowError:
+        return None
+
+
+def _size(building: Building, place: str, raw: Any) -> Condition:
+    bounds = numbers(building, place, raw, size)
+    permits = building.permits
+
+    def judge(subject: Subject, view: View) -> Outcome:
+        fact = subject.facts.size
+        if fact is None or fact.value is None:
+            return (YES if permits else NO) if subject.whole else unknown("size")
+        value = fact.value
+        if all(ORDERS[word](value, bound) for word, bound in bounds):
+            return Outcome(Truth.YES, f"is {value} bytes", grade=fact.confidence)
+        return NO
+
+    return Condition("size", judge, frozenset({"size"}), None, salience=4)
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def _file(building: Building, place: str, raw: Any) -> Condition:
+    def convert(value: Any) -> tuple[tuple[str, Callable[[str], object]], ...]:
+        return ((_text(value), glob(value).matcher()),)
+
+    pairs = words(building, place, raw, convert)
+    permits = building.permits
+
+    def judge(subject: Subject, view: View) -> Outcome:
+        if subject.whole:
+            return YES if permits else NO
+        path = view.path
+        last = path.rpartition("/")[2]
+        shown = ""
+        for word, operand in pairs:
+            found = next((text for text, matches in operand if matches(path) or matches(last)), None)
+            if (found is not None) is not (word in ("any", "all")):
+                return NO
+            shown = shown or found or ""
+        return Outcome(Truth.YES, f"matches '{shown}'" if shown else "has a file name that is not listed")
+
+    return Condition("file", judge, frozenset(), None if permits else _file_gate(pairs), salience=4)
+
+
+def _file_gate(pairs: list[tuple[str, tuple[tuple[str, Any], ...]]]) -> Gate | None:
+    for word, operand in pairs:
+        if word != "any":
+            continue
+        keys = []
+        for text, _ in operand:
+            extension = text.casefold().rpartition(".")[2]
+            if "." not in text or "*" in extension or "/" in extension:
+                return None
+            keys.append(("ext", extension))
+        return frozenset(keys)
+    return None
+
+
+# --- facts with several values -----------------------------------------------------------------------------------
+
+
+def _license(building: Building, place: str, raw: Any) -> Condition:
+    pairs = words(building, place, raw, lambda value: (_text(value).strip().casefold(),))
+    permits = building.permits
+    tests: list[Test[tuple[str, ...]]] = []
+    unstated: list[bool | None] = []
+    for word, operand in pairs:
+        matchers = [glob(item).matcher() for item in operand if item != "unknown"]
+
+        def wanted(name: str, matchers: list[Callable[[str], object]] = matchers) -> bool:
+            return any(matches(name) for matches in matchers)
+
+        # Several stated licences all apply at once, like the parts of an AND.
+        if permits is (word in ("any", "all")):
+            tests.append(Test(word, _over(all, licences.satisfied_by, wanted)))
+        else:
+            tests.append(Test(word, _over(any, licences.bound_by, wanted)))
+        unstated.append(("unknown" in operand) is (word in ("any", "all")) if "unknown" in operand else None)
+    asked = asking(tests)
+
+    def judge(subject: Subject, view: View) -> Outcome:
+        fact = subject.facts.license
+        values = tuple(value for value in (fact.value if fact else None) or () if not licences.is_unstated(value))
+        if not values or fact is None:
+            if None in unstated:
+                return unknown("license")
+            return Outcome(Truth.YES, "states no licence") if all(unstated) else NO
+        truth, grade, _ = asked(((values, fact.confidence),), True)
+        return NO if truth is Truth.NO else Outcome(truth, f"is licensed {' and '.join(values)}", grade=grade)
+
+    return Condition("license", judge, frozenset({"license"}), salience=6, gate=_license_gate(pairs))
+
+
+def _over(
+    fold: Callable[[Iterable[bool]], bool], reads: Callable[[str, Callable[[str], bool]], bool], wanted: Callable[[str], bool]
+) -> Callable[[tuple[str, ...]], bool]:
+    return lambda values: fold(reads(one, wanted) for one in values)
+
+
+def _license_gate(pairs: list[tuple[str, tuple[str, ...]]]) -> Gate | None:
+    """Identifiers only: the subject offers every identifier in its expressions."""
+    if len(pairs) == 1 and pairs[0][0] == "any" and not any("*" in item for item in pairs[0][1]):
+        return frozenset({*(("license", item) for item in pairs[0][1]), ("license", None)})
+    return None
+
+
+def _any_of(matchers: tuple[Callable[[str], object], ...]) -> Callable[[str], bool]:
+    return lambda text: any(matches(text) for matches in matchers)
+
+
+def several(key: str, field: str, cause: str, *, only: str = "", flag: bool = True) -> Callable[[Building, str, Any], Condition]:
+    """A condition on a fact that is a text or a list of texts: globs, or true and false for "has any" and "has none"."""
+
+    def convert(value: Any) -> tuple[Callable[[str], object], ...]:
+        if isinstance(value, bool) and flag:
+            return (bool,) if value else (lambda text: not text,)
+        return (glob(_text(value)).matcher(),)
+
+    def build(building: Building, place: str, raw: Any) -> Condition:
+        pairs = words(building, place, raw, convert)
+        asked = asking([Test(word, _any_of(operand)) for word, operand in pairs])
+        permits = building.permits
+
+        def judge(subject: Subject, view: View) -> Outcome:
+            fact: Fact[Any] | None = getattr(subject.facts, field)
+            value = fact.value if fact is not None else None
+            grade = fact.confidence if fact is not None else "A"
+            if value is None:
+                if only and view.ecosystem != only:
+                    value = ""
+                elif subject.whole:
+                    return YES if permits else NO
+                else:
+                    return unknown(key)
+            texts = (value,) if isinstance(value, str) else tuple(value) or ("",)
+            truth, grade, at = asked([(text.casefold(), grade) for text in texts], True)
+            if truth is Truth.NO:
+                return NO
+            shown = texts[max(at, 0)]
+            return Outcome(truth, cause.format(shown) if shown else cause.format("nothing"), grade=grade)
+
+        return Condition(key, judge, frozenset({field}), None, salience=6)
+
+    return build
+
+
+# --- the client --------------------------------------------------------------------------------------------------
+
+
+def _client_country(building: Building, place: str, raw: Any) -> Condition:
+    pairs = words(building, place, raw, lambda word: resolve(word, building.sets))
+    tests = [Test(word, frozenset(operand).__contains__) for word, operand in pairs]
+
+    answer = answering(tests, "is requested from {}")
+    open_ = unknown("client_country")
+
+    def judge(subject: Subject, view: View) -> Outcome:
+        return answer(subject.country, "A") if subject.country else open_
+
+    return Condition("client.country", judge, frozenset({"client_country"}), gate("client", pairs), salience=5)
+
+
+def _blocks_client(building: Building, place: str, raw: Any) -> Condition:
+    if not isinstance(raw, bool):
+        building.wrong(place, f"expected true or false, found {raw!r}")
+
+    def judge(subject: Subject, view: View) -> Outcome:
+        fact = subject.facts.blocked_countries
+        if fact is None or fact.value is None:
+            return unknown("upstream.blocks_client")
+        country = (subject.actor.country or "").upper()
+        if fact.value and "*" not in fact.value and not country:
+            return unknown("client_country")
+        blocked = bool(fact.value) and ("*" in fact.value or country in {code.upper() for code in fact.value})
+        if blocked is not bool(raw):
+            return NO
+        where = country or "this country"
+        return Outcome(Truth.YES, f"is withheld by its hub from {where}" if blocked else f"is not withheld from {where}")
+
+    return Condition("upstream.blocks_client", judge, frozenset({"blocked_countries", "client_country"}), None, salience=8)
+
+
+_GATES: Final = {"false": "false", "auto": "auto", "manual": "manual", "true": ("auto", "manual")}
+_BOOLS: Final = {"true": True, "false": False}
+_STATUS: Final = {word: word for word in ("active", "archived", "quarantined", "deprecated", "disabled")}
+
+#: Conditions on the artifact itself, by name. Those on identity are in `mirror.policy.identity`.
+BUILDERS: Final[dict[str, Callable[[Building, str, Any], Condition]]] = {
+    "kind": single("kind", "file_kind", {kind.value: kind for kind in FileKind}, "a kind of file", "is of kind {}", per_file=True),
+    "type": _project("type", {kind.value: kind for kind in Kind}, "a type of project", lambda view: view.kind),
+    "ecosystem": _project("ecosystem", {HUGGINGFACE: HUGGINGFACE, PYPI: PYPI}, "an ecosystem", lambda view: view.ecosystem),
+    "gated": single("gated", "gated", _GATES, "a gate (false, auto, manual, true)", "is gated ({})", only=HUGGINGFACE, absent="false"),
+    "yanked": single("yanked", "yanked", _BOOLS, "true or false", "is yanked: {}", per_file=True, only=PYPI, absent=False),
+    "status": single("status", "status", _STATUS, "a project status", "has the status {}"),
+    "age_days": _age,
+    "size": _size,
+    "file": _file,
+    "license": _license,
+    "attested": several("attested", "attested", "is attested by {}", only=PYPI),
+    "scan": several("scan", "scan", "was scanned as {}"),
+    "vulnerability": several("vulnerability", "vulnerabilities", "has the vulnerability {}"),
+    "direct_url": several("direct_url", "direct_urls", "depends on the direct URL {}", only=PYPI),
+    "client.country": _client_country,
+    "upstream.blocks_client": _blocks_client,
+}  # fmt: skip
+
+#: Facts that a verdict can read, for checks that the noun has them.
+FIELDS: Final = frozenset(Facts.__dataclass_fields__)

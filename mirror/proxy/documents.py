@@ -1,0 +1,187 @@
+"""Mutable upstream pages: kept verbatim, revalidated, shared only where anybody may see them, stale in an outage."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from mirror.core.errors import NotHere, UpstreamDown
+from mirror.core.nouns import Digest, Document, DocumentKey
+from mirror.core.ports import Answer, Ask, Clock, DocumentIndex, Upstream
+
+#: Response headers worth keeping with a page; everything else is about the connection, the quota or the caller.
+KEPT_HEADERS: Final = frozenset(
+    {
+        "content-type", "etag", "last-modified", "link", "location", "x-repo-commit", "x-total-count", "x-error-code",
+        "x-error-message", "x-linked-etag", "x-linked-size", "x-pypi-last-serial", "content-disposition",
+        "content-length", "accept-ranges", "www-authenticate", "x-amz-meta-digest",
+    }
+)  # fmt: skip
+#: How long an upstream that did not answer is not asked again while a last known page can be given.
+HOLD_OFF: Final = timedelta(seconds=5)
+_MEMORY: Final = 64 * 1024 * 1024
+#: How many keys are known to be in nobody's index, so that a warm request runs no SQL.
+_ABSENT: Final = 20_000
+
+#: Under which scope an answer to the organisation's own token is kept when it is not public.
+SERVICE_SCOPE: Final = "service"
+
+Shared = Callable[[Answer], bool]
+
+
+class Documents:
+    """Pages by key. One upstream request for a page however many ask; a memory of bounded size in front of the index."""
+
+    def __init__(
+        self, index: DocumentIndex, upstreams: Mapping[str, Upstream], clock: Clock, *, offline: bool, memory: int = _MEMORY
+    ) -> None:
+        self._index, self._upstreams, self._clock, self._offline = index, upstreams, clock, offline
+        self._memory: OrderedDict[DocumentKey, Document] = OrderedDict()
+        self._absent: OrderedDict[DocumentKey, None] = OrderedDict()
+        self._room = memory
+        self._under_way: dict[DocumentKey, asyncio.Task[Document]] = {}
+        self._hold_off: dict[str, tuple[float, UpstreamDown]] = {}
+
+    async def get(
+        self,
+        hub: str,
+        key: DocumentKey,
+        ask: Ask,
+        *,
+        max_age: timedelta | None,
+        negative_age: timedelta = timedelta(seconds=10),
+        shared: Shared,
+    ) -> Document:
+        """The page: fresh from the cache, else from upstream, else the last known one when upstream is down.
+
+        A page that `shared` does not call public is kept under `key.scope`. 401, 403, 429 and 5xx are never kept.
+        Raises `NotHere(offline=True)` when nothing is known and upstream may not be asked, and what `Upstream.ask` raises.
+        """
+        now = self._clock.now()
+        known = await self.last_known(key)
+        if known is not None and known.fresh(now):
+            return known
+        if self._offline:
+            if known is None:
+                raise NotHere(key.target, offline=True)
+            return known
+        if known is not None and self._held_off(hub):
+            return known
+        task = self._under_way.get(key)
+        if task is None:
+            task = asyncio.create_task(self._fetch(hub, key, ask, known, max_age, negative_age, shared))
+            self._under_way[key] = task
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+            task.add_done_callback(_retrieved)
+        return await asyncio.shield(task)
+
+    async def last_known(self, key: DocumentKey) -> Document | None:
+        """The page as last stored, however old: the public one, or the one under the key's own scope if that is newer."""
+        public = await self._recall(replace(key, scope=""))
+        own = await self._recall(key) if key.scope else None
+        if public is None or own is None:
+            return own or public
+        return own if own.fetched_at > public.fetched_at else public
+
+    async def _recall(self, key: DocumentKey) -> Document | None:
+        """The page under exactly this key, from memory or the index. That there is none is remembered too."""
+        if key in self._memory:
+            self._memory.move_to_end(key)
+            return self._memory[key]
+        if key in self._absent:
+            return None
+        document = await self._index.get_document(key)
+        if key in self._memory:
+            return self._memory[key]  # another caller's request ended while the index was read
+        if document is not None:
+            self._remember(document)
+        else:
+            self._absent[key] = None
+            while len(self._absent) > _ABSENT:
+                self._absent.popitem(last=False)
+        return document
+
+    async def put(self, document: Document) -> None:
+        """Keep a page that was learnt by other means (a HEAD's answer, a bundle)."""
+        self._remember(document)
+        await self._index.put_document(document)
+
+    def _held_off(self, hub: str) -> bool:
+        held = self._hold_off.get(hub)
+        return held is not None and asyncio.get_running_loop().time() < held[0]
+
+    async def _fetch(
+        self,
+        hub: str,
+        key: DocumentKey,
+        ask: Ask,
+        known: Document | None,
+        max_age: timedelta | None,
+        negative_age: timedelta,
+        shared: Shared,
+    ) -> Document:
+        try:
+            answer = await self._upstreams[hub].ask(_conditional(ask, known))
+        except UpstreamDown as error:
+            self._hold_off[hub] = (asyncio.get_running_loop().time() + HOLD_OFF.total_seconds(), error)
+            if known is not None:
+                return known
+            raise
+        self._hold_off.pop(hub, None)
+        now = self._clock.now()
+        if answer.status == 304 and known is not None:
+            document = replace(known, fetched_at=now, max_age=max_age)
+            await self.put(document)
+            return document
+        anonymous = ask.credential is None and not ask.use_service_token
+        scope = "" if anonymous or (answer.status < 300 and shared(answer)) else key.scope or SERVICE_SCOPE
+        positive = answer.status < 400
+        document = Document(
+            key=replace(key, scope=scope),
+            status=answer.status,
+            headers=tuple((name, value) for name, value in answer.headers if name in KEPT_HEADERS),
+            body=answer.body,
+            digest=Digest("sha256", hashlib.sha256(answer.body).hexdigest()),
+            fetched_at=now,
+            max_age=max_age if positive else negative_age,
+        )
+        # A "not found" never replaces a page that was good: what the hub pulled stays known (the dialect decides what
+        # that means). Other refusals and failures are never kept.
+        if positive or (answer.status in (404, 410) and (known is None or known.status >= 400)):
+            await self.put(document)
+        return document
+
+    def _remember(self, document: Document) -> None:
+        self._absent.pop(document.key, None)
+        old = self._memory.pop(document.key, None)
+        if old is not None:
+            self._room += len(old.body)
+        self._memory[document.key] = document
+        self._room -= len(document.body)
+        while self._room < 0 and self._memory:
+            _, dropped = self._memory.popitem(last=False)
+            self._room += len(dropped.body)
+
+
+def _conditional(ask: Ask, known: Document | None) -> Ask:
+    """RFC 9110 section 13: revalidate with the validators that upstream gave, for a page that was good."""
+    if known is None or known.status != 200 or ask.method != "GET":
+        return ask
+    headers = dict(ask.headers)
+    etag, modified = known.header("etag"), known.header("last-modified")
+    if etag:
+        headers["If-None-Match"] = etag
+    elif modified:
+        headers["If-Modified-Since"] = modified
+    return replace(ask, headers=headers)
+
+
+def _retrieved(task: asyncio.Task[Document]) -> None:
+    """Mark the outcome as seen: every waiter may have left before it came."""
+    if not task.cancelled():
+        task.exception()

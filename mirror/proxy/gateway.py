@@ -1,0 +1,192 @@
+"""The one way to a byte: documents, judgement, admission, and bodies that only an `Admission` opens (P1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+
+from mirror.core.actor import Actor
+from mirror.core.decision import Admission, Effect, EventKind, RequestInfo, Verdict
+from mirror.core.errors import IntegrityError, NotHere, Refused
+from mirror.core.facts import Facts
+from mirror.core.nouns import Artifact, Blob, Document, DocumentKey, Project
+from mirror.core.ports import Answer, Ask, Body, Clock, GrantIndex, Hub, PlaceIndex, Source
+from mirror.policy.derive import derive
+from mirror.policy.epoch import Epoch
+from mirror.policy.evaluate import evaluate
+from mirror.proxy.documents import Documents
+from mirror.proxy.flights import Flights
+from mirror.proxy.recorder import Recorder
+from mirror.proxy.shelf import Shelf
+
+#: How many names of left-out files a `steered` event spells out.
+_LISTED: Final = 100
+
+
+class Gateway:
+    """The use-cases. One a process; hubs are registered after construction because they need it themselves."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        epoch: Callable[[], Epoch],
+        recorder: Recorder,
+        documents: Documents,
+        flights: Flights,
+        shelf: Shelf,
+        grants: GrantIndex,
+        places: PlaceIndex,
+        offline: bool,
+    ) -> None:
+        self.clock, self.recorder, self.grants, self.places, self.offline = clock, recorder, grants, places, offline
+        self._epoch, self._documents, self._flights, self._shelf = epoch, documents, flights, shelf
+        self._hubs: dict[str, Hub] = {}
+        self._landing: dict[str, dict[str, tuple[Artifact, Source]]] = {}
+        self._issuer = object()
+        flights.on_landed = self._landed
+        flights.on_fault = self._fault
+
+    def register(self, hub: Hub) -> None:
+        """Add a hub under its instance name."""
+        self._hubs[hub.name] = hub
+
+    @property
+    def epoch(self) -> Epoch:
+        """The policy, catalogue, lineage and lists in force now."""
+        return self._epoch()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The facts that rules in force read."""
+        return self._epoch().policy.needs
+
+    # --- documents ------------------------------------------------------------------------------------------------
+
+    async def document(
+        self,
+        hub: str,
+        key: DocumentKey,
+        ask: Ask,
+        *,
+        max_age: timedelta | None,
+        negative_age: timedelta = timedelta(seconds=10),
+        shared: Callable[[Answer], bool],
+    ) -> Document:
+        """A mutable page; see `Documents.get`. Its bytes are at hand as evidence for the decisions that follow."""
+        document = await self._documents.get(
+            hub, key, ask, max_age=max_age, negative_age=negative_age, shared=shared
+        )  # fmt: skip
+        self.recorder.at_hand(document.digest.hex, document.body)
+        return document
+
+    async def last_known(self, key: DocumentKey) -> Document | None:
+        """The page as last stored, however old."""
+        return await self._documents.last_known(key)
+
+    async def keep_document(self, document: Document) -> None:
+        """Keep a page that was learnt by other means."""
+        await self._documents.put(document)
+
+    # --- judgement ------------------------------------------------------------------------------------------------
+
+    async def judge(self, actor: Actor, artifact: Artifact, facts: Facts) -> Verdict:
+        """A verdict without an event: for pages that leave out or mark what is denied."""
+        epoch = self._epoch()
+        complete = derive(facts, artifact, epoch.catalogue, epoch.lineage)
+        return evaluate(epoch.policy, artifact, complete, actor, self.clock.now())
+
+    async def admit(
+        self, actor: Actor, artifact: Artifact, info: RequestInfo, *, facts: Facts | None = None, head: bool = False
+    ) -> Admission:
+        """Judge and record. Raises `Refused` once the refusal is durable; the hub's own errors pass through."""
+        epoch = self._epoch()
+        if facts is None:
+            facts = await self._hubs[artifact.project.hub].describe(artifact, actor.credential, epoch.policy.needs)
+        facts = derive(facts, artifact, epoch.catalogue, epoch.lineage)
+        verdict = evaluate(epoch.policy, artifact, facts, actor, self.clock.now())
+        recorded = await self.recorder.decision(_kind(verdict), actor, artifact, facts, verdict, epoch, info)
+        if not verdict.effect.serves:
+            await recorded.ticket.durable()
+            raise Refused(recorded.decision)
+        return Admission(actor, artifact, recorded.decision, recorded.ticket, self._issuer)
+
+    async def steered(
+        self,
+        actor: Actor,
+        project: Project,
+        info: RequestInfo,
+        left_out: Sequence[tuple[Artifact, Verdict]],
+        revision: str = "",
+        facts: Facts | None = None,
+    ) -> None:
+        """Record that a page was served with `left_out` missing or marked: one event a page, repeats counted (P6).
+
+        `facts` are those that the page's files share.
+        """
+        if not left_out:
+            return
+        _, worst = max(left_out, key=lambda pair: pair[1].effect)
+        listed = tuple(str(artifact) for artifact, _ in left_out[:_LISTED])
+        detail = (("left_out", len(left_out)), ("artifacts", listed))
+        whole = Artifact(project, revision, "")
+        recorded = await self.recorder.decision(
+            EventKind.STEERED, actor, whole, facts or Facts(), worst, self._epoch(), info, detail
+        )
+        await recorded.ticket.durable()
+
+    async def note(
+        self, kind: EventKind, actor: Actor, info: RequestInfo, subject: str, detail: Mapping[str, object] | None = None
+    ) -> None:
+        """Record something that is not a decision on an artifact; see `Recorder.note`."""
+        await self.recorder.note(kind, actor, info, subject, detail)
+
+    # --- bytes ----------------------------------------------------------------------------------------------------
+
+    async def open(self, admission: Admission) -> Body:
+        """The bytes of what was admitted. The hub's right is checked anew; the allow is durable before this returns.
+
+        Raises `HubSaysNo`, `NotHere`, `UpstreamError`, and `TypeError` for an admission that this gateway did not make.
+        """
+        if admission.issuer is not self._issuer:
+            raise TypeError("an Admission is made by Gateway.admit and by nothing else")
+        artifact = admission.artifact
+        source = await self._hubs[artifact.project.hub].locate(artifact, admission.actor.credential)
+        blob = await self._shelf.find(artifact, source)
+        if blob is not None:
+            await self._shelf.used(artifact)
+            body: Body = self._flights.hit(blob, source)
+        elif self.offline:
+            raise NotHere(str(artifact), offline=True)
+        else:
+            body = await self._fly(artifact, source)
+        try:
+            await admission.ticket.durable()
+        except BaseException:
+            await body.close()
+            raise
+        return body
+
+    async def _fly(self, artifact: Artifact, source: Source) -> Body:
+        sha256 = source.declared if source.declared and source.declared.algorithm == "sha256" else None
+        key = str(sha256) if sha256 else artifact.identity
+        self._landing.setdefault(key, {})[artifact.identity] = (artifact, source)
+        try:
+            return await self._flights.join(key, artifact.project.hub, source)
+        except BaseException:
+            self._landing.pop(key, None)
+            raise
+
+    async def _landed(self, key: str, blob: Blob, source: Source) -> None:
+        for artifact, wanted in self._landing.pop(key, {}).values():
+            await self._shelf.put(artifact, blob, wanted)
+
+    async def _fault(self, error: IntegrityError, hub: str) -> None:
+        await self.recorder.fault(error.what, error.declared, error.computed, hub)
+
+
+def _kind(verdict: Verdict) -> EventKind:
+    if verdict.effect.serves:
+        return EventKind.ALLOWED
+    return EventKind.REFUSED if verdict.effect is Effect.DENY else EventKind.HELD

@@ -1,0 +1,183 @@
+"""What is said, on the record: decisions with their evidence, repeats as counts, refused writes and routes (P6)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from mirror.audit.record import decision_json
+from mirror.core.actor import Actor
+from mirror.core.decision import Decision, Effect, Event, EventKind, RequestInfo, Verdict
+from mirror.core.facts import Facts
+from mirror.core.ids import ulid
+from mirror.core.nouns import Artifact
+from mirror.core.ports import Archive, Clock, Ledger, Ticket
+from mirror.policy.epoch import Epoch
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+#: Within this time the same answer to the same actor is a repeat of one event, not a new one.
+REPEAT_WINDOW: Final = timedelta(minutes=10)
+#: How long repeats of a note are gathered before they are written as one; their answers wait for it, in seconds.
+GATHER: Final = 0.5
+_DECISIONS: Final = 20_000
+_NOTES: Final = 5_000
+_PAGES: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A decision that is in the ledger, with the ticket of this answer."""
+
+    decision: Decision
+    ticket: Ticket
+
+
+class Recorder:
+    """Between judgement and ledger. Everything that it remembers is bounded and can be lost without harm."""
+
+    def __init__(
+        self, clock: Clock, entropy: Callable[[int], bytes], ledger: Ledger, archive: Archive, contact: str | None
+    ) -> None:
+        self._clock, self._entropy, self._ledger, self._archive = clock, entropy, ledger, archive
+        self.contact = contact or ""
+        self._recorded: OrderedDict[Hashable, Recorded] = OrderedDict()
+        self._by_id: OrderedDict[str, Decision] = OrderedDict()
+        self._pages: OrderedDict[str, bytes] = OrderedDict()
+        self._archived: set[str] = set()
+        self._noted: OrderedDict[Hashable, datetime] = OrderedDict()
+        self._gathering: dict[Hashable, tuple[list[int], asyncio.Task[None]]] = {}
+
+    # --- decisions ------------------------------------------------------------------------------------------------
+
+    async def decision(
+        self,
+        kind: EventKind,
+        actor: Actor,
+        artifact: Artifact,
+        facts: Facts,
+        verdict: Verdict,
+        epoch: Epoch,
+        info: RequestInfo,
+        detail: tuple[tuple[str, object], ...] = (),
+    ) -> Recorded:
+        """Give the decision its place: a new event, or one more answer to the event that is there.
+
+        The evidence is archived before the event that cites it. Durable when the ticket says so.
+        """
+        now = self._clock.now()
+        key = (kind, actor.name, actor.address, actor.groups, actor.country, artifact.identity, epoch.number)
+        known = self._recorded.get(key)
+        if known is not None and known.decision.verdict == verdict and now - known.decision.at < REPEAT_WINDOW:
+            self._recorded.move_to_end(key)
+            ticket = self._ledger.repeat(known.decision, must_be_durable=not verdict.effect.serves)
+            return known if verdict.effect.serves else replace(known, ticket=ticket)
+        await self._keep_pages(facts)
+        decision = self._decide(actor, artifact, facts, verdict, epoch, info, now)
+        ticket = self._ledger.record(Event(kind=kind, at=now, actor=actor, decision=decision, detail=detail))
+        recorded = Recorded(decision, ticket)
+        _keep(self._recorded, key, recorded, _DECISIONS)
+        _keep(self._by_id, decision.id, decision, _DECISIONS)
+        return recorded
+
+    def recent(self, identity: str) -> Mapping[str, object] | None:
+        """A decision of this process as its public JSON (nobody's name in it), before the index has caught up."""
+        decision = self._by_id.get(identity)
+        return None if decision is None else decision_json(decision, public=True)
+
+    def _decide(
+        self,
+        actor: Actor,
+        artifact: Artifact,
+        facts: Facts,
+        verdict: Verdict,
+        epoch: Epoch,
+        info: RequestInfo,
+        now: datetime,
+    ) -> Decision:
+        identity = ulid(now, self._entropy(10))
+        sentence = verdict.sentence
+        if verdict.effect > Effect.WARN:
+            sentence += f" Decision {identity}; ask at {self.contact}." if self.contact else f" Decision {identity}."
+        refused_status = 451 if verdict.effect is Effect.DENY and verdict.legal else 403
+        return Decision(
+            id=identity,
+            at=now,
+            verdict=verdict,
+            sentence=sentence,
+            artifact=artifact,
+            actor=actor,
+            facts=facts,
+            policy=epoch.policy.digest,
+            catalogue=epoch.catalogue.digest,
+            lists=epoch.editions,
+            request=info,
+            status=200 if verdict.effect.serves else refused_status,
+            contact=self.contact,
+        )
+
+    # --- evidence -------------------------------------------------------------------------------------------------
+
+    def at_hand(self, digest: str, page: bytes) -> None:
+        """A page that decisions may be about to cite. Kept in memory for a while, archived when one does."""
+        _keep(self._pages, digest, page, _PAGES)
+
+    async def keep(self, kind: str, data: bytes) -> str:
+        """Archive what decisions will cite; gives its SHA-256."""
+        return await self._archive.keep(kind, data)
+
+    async def _keep_pages(self, facts: Facts) -> None:
+        for digest in facts.evidence:
+            page = None if digest in self._archived else self._pages.get(digest)
+            if page is not None:
+                await self._archive.keep("page", page)
+                self._archived.add(digest)
+
+    # --- what is not a decision -----------------------------------------------------------------------------------
+
+    async def note(
+        self, kind: EventKind, actor: Actor, info: RequestInfo, subject: str, detail: Mapping[str, object] | None = None
+    ) -> None:
+        """Record a refused write or route, or the hub's own no. Durable on return.
+
+        The first is an event at once; what repeats it within the window is gathered for `GATHER` seconds at a time into
+        one event with a count.
+        """
+        now = self._clock.now()
+        key = (kind, actor.name, actor.address, subject)
+        extra = (("request", info.id), ("method", info.method), ("path", info.path), *sorted((detail or {}).items()))
+        event = Event(kind=kind, at=now, actor=actor, subject=subject, detail=extra)
+        first = self._noted.get(key)
+        if first is None or now - first >= REPEAT_WINDOW:
+            _keep(self._noted, key, now, _NOTES)
+            await self._ledger.record(event).durable()
+            return
+        if key not in self._gathering:
+            count = [0]
+            self._gathering[key] = (count, asyncio.create_task(self._gathered(key, event, count)))
+        count, task = self._gathering[key]
+        count[0] += 1
+        await asyncio.shield(task)
+
+    async def _gathered(self, key: Hashable, event: Event, count: Sequence[int]) -> None:
+        await asyncio.sleep(GATHER)
+        del self._gathering[key]
+        await self._ledger.record(replace(event, count=count[0])).durable()
+
+    async def fault(self, what: str, declared: str, computed: str, hub: str) -> None:
+        """Record that upstream's bytes were not what was declared. Durable on return."""
+        detail = (("computed", computed), ("declared", declared), ("hub", hub))
+        event = Event(EventKind.INTEGRITY, self._clock.now(), Actor(name="mirror"), subject=what, detail=detail)
+        await self._ledger.record(event).durable()
+
+
+def _keep(memory: OrderedDict[K, V], key: K, value: V, most: int) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    while len(memory) > most:
+        memory.popitem(last=False)

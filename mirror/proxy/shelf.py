@@ -1,0 +1,73 @@
+"""Names joined to bytes: which blob an artifact is, looked up before anything is fetched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from datetime import datetime
+from typing import Final
+
+from mirror.core.nouns import Artifact, Blob, Entry
+from mirror.core.ports import BlobStore, Clock, EntryIndex, Source
+
+_REMEMBERED: Final = 20_000
+#: Last uses are written down together, this many at a time.
+_USES: Final = 256
+
+
+class Shelf:
+    """Entries in memory in front of the index; a broken one is a miss (P9)."""
+
+    def __init__(self, entries: EntryIndex, store: BlobStore, clock: Clock) -> None:
+        self._entries, self._store, self._clock = entries, store, clock
+        self._known: OrderedDict[str, Entry] = OrderedDict()
+        self._used: dict[str, datetime] = {}
+
+    async def find(self, artifact: Artifact, source: Source) -> Blob | None:
+        """The blob that `artifact` is, if it is here whole and is what `source` declares now.
+
+        The same bytes may have come under another name: one blob serves every name that the caller may read.
+        """
+        entry = await self._entry(artifact)
+        if entry is not None and (source.declared is None or source.declared in (entry.declared, entry.blob.digest)):
+            blob = await self._store.find(entry.blob.digest)
+            if blob is not None and blob.size == entry.blob.size:
+                return blob
+        if source.declared is None or source.declared.algorithm != "sha256":
+            return None
+        blob = await self._store.find(source.declared)
+        if blob is not None:
+            await self.put(artifact, blob, source)
+        return blob
+
+    async def put(self, artifact: Artifact, blob: Blob, source: Source) -> None:
+        """Join a name to bytes, with what the hub restricts remembered beside them (P11)."""
+        entry = Entry(artifact, blob, source.headers, self._clock.now(), source.declared, source.restriction)
+        await self._entries.put_entry(entry)
+        self._remember(entry)
+
+    async def used(self, artifact: Artifact) -> None:
+        """A hit was served."""
+        self._used[artifact.identity] = self._clock.now()
+        if len(self._used) >= _USES:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write down when entries were last used."""
+        used, self._used = self._used, {}
+        if used:
+            await asyncio.shield(self._entries.touch_entries(used))
+
+    async def _entry(self, artifact: Artifact) -> Entry | None:
+        entry = self._known.get(artifact.identity)
+        if entry is None:
+            entry = await self._entries.get_entry(artifact.identity)
+            if entry is not None:
+                self._remember(entry)
+        return entry
+
+    def _remember(self, entry: Entry) -> None:
+        self._known[entry.artifact.identity] = entry
+        self._known.move_to_end(entry.artifact.identity)
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)

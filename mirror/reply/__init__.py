@@ -1,0 +1,1 @@
+"""How we answer: who asks, what is said, which bytes of it."""

@@ -1,0 +1,428 @@
+"""A body on the wire: 200, 206, 304, 412 or 416, by the kernel where it can be, and never ended as if whole when it is not.
+
+The framework's own file response is not used: it replaces our ETag by one of its own, knows one range only, and lets
+an old `If-Range` continue a newer file. Before the headers leave, the first bytes are waited for (at most `FIRST`
+seconds), so that what goes wrong before them is still an honest error answer. What goes wrong after them ends the
+connection with FIN short of the announced length, which clients resume; a reset they would not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
+
+from mirror.core.errors import IntegrityError, MirrorError
+from mirror.core.http import (
+    Conditions,
+    Full,
+    NotModified,
+    Partial,
+    PreconditionFailed,
+    Unsatisfiable,
+    cache_status,
+    content_range,
+    http_date,
+    select,
+)
+from mirror.core.nouns import Span
+from mirror.proxy.bodies import ENDLESS, Restarting, Sendable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from datetime import datetime
+
+    from aiohttp.abc import AbstractStreamWriter
+
+    from mirror.core.ports import Body
+    from mirror.store.handle import Handle
+
+T = TypeVar("T")
+
+#: How long the first bytes may keep the headers waiting, in seconds: half of what clients wait for them.
+FIRST: Final = 5.0
+#: Most bytes of one `sendfile` call.
+_STRETCH: Final = 1024 * 1024
+#: What this module says itself, or what belongs to a connection.
+_OURS: Final = frozenset(
+    [
+        "etag",
+        "last-modified",
+        "accept-ranges",
+        "cache-status",
+        "content-length",
+        "content-range",
+        "transfer-encoding",
+        "connection",
+    ]
+)
+
+
+class BlobResponse(web.StreamResponse):
+    """What `respond` gives. `failure` is what ended it short of its announced length, for the log line; else None."""
+
+    failure: BaseException | None = None
+
+
+async def respond(
+    request: web.Request,
+    body: Body,
+    *,
+    headers: Sequence[tuple[str, str]],
+    etag: str,
+    last_modified: datetime | None,
+    send_body: bool,
+) -> BlobResponse:
+    """Answer `request` with `body` and close it.
+
+    `headers` are sent as they are (but for those that frame the message); `etag` verbatim, "" for none. `send_body`
+    False answers as to HEAD. Raises the body's error only while nothing has been sent; afterwards the connection ends
+    short and `BlobResponse.failure` holds the error. A client that leaves is no error.
+    """
+    try:
+        outcome = select(
+            request.method if send_body else "HEAD",
+            _conditions(request),
+            etag=etag,
+            last_modified=last_modified,
+            size=body.size,
+        )
+        if isinstance(outcome, Partial) and isinstance(body, Restarting) and body.must_restart(outcome.spans):
+            outcome = Full()
+        answer = _Answer(request, body, list(headers), etag, last_modified)
+        match outcome:
+            case Full() if send_body:
+                return await answer.whole()
+            case Partial(spans) if len(spans) == 1:
+                return await answer.part(spans[0])
+            case Partial(spans):
+                return await answer.parts(spans)
+            case Full():
+                return await answer.only_head()
+            case NotModified():
+                return await answer.bare(304)
+            case PreconditionFailed():
+                return await answer.bare(412)
+            case Unsatisfiable():
+                return await answer.bare(416)
+    finally:
+        await body.close()
+
+
+def _conditions(request: web.Request) -> Conditions:
+    fields = request.headers
+    return Conditions(
+        range=fields.get(hdrs.RANGE),
+        if_range=fields.get(hdrs.IF_RANGE),
+        if_match=_combined(request, hdrs.IF_MATCH),
+        if_none_match=_combined(request, hdrs.IF_NONE_MATCH),
+        if_modified_since=fields.get(hdrs.IF_MODIFIED_SINCE),
+        if_unmodified_since=fields.get(hdrs.IF_UNMODIFIED_SINCE),
+    )
+
+
+def _combined(request: web.Request, name: str) -> str | None:
+    """A list field that came in several lines is one list (RFC 9110 section 5.3)."""
+    lines = request.headers.getall(name, [])
+    return ", ".join(lines) if lines else None
+
+
+@dataclass(slots=True)
+class _Answer:
+    """One answer in the making."""
+
+    request: web.Request
+    body: Body
+    headers: list[tuple[str, str]]
+    etag: str
+    last_modified: datetime | None
+
+    async def whole(self) -> BlobResponse:
+        size = self.body.size
+        span = ENDLESS if size is None else Span(0, size)
+        source = _Source(self.request, self.body, span)
+        await source.first()
+        response = self._response(200)
+        if size is not None:
+            response.content_length = size
+        elif self.request.version >= HttpVersion11:
+            response.enable_chunked_encoding()
+        else:
+            response.force_close()  # HTTP/1.0: the end of the connection is the end of the body
+        return await self._send(response, [(b"", source)], b"")
+
+    async def part(self, span: Span) -> BlobResponse:
+        source = _Source(self.request, self.body, span)
+        await source.first()
+        response = self._response(206)
+        response.headers[hdrs.CONTENT_RANGE] = content_range(span, self.body.size or 0)
+        response.content_length = len(span)
+        return await self._send(response, [(b"", source)], b"")
+
+    async def parts(self, spans: Sequence[Span]) -> BlobResponse:
+        """multipart/byteranges (RFC 9110 section 14.6)."""
+        boundary = secrets.token_hex(16)
+        kind = next(
+            (value for name, value in self.headers if name.lower() == "content-type"), "application/octet-stream"
+        )
+        sections = [
+            (
+                f"\r\n--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {content_range(span, self.body.size or 0)}\r\n\r\n".encode(
+                    "latin-1", "replace"
+                ),
+                _Source(self.request, self.body, span),
+            )
+            for span in spans
+        ]
+        closing = f"\r\n--{boundary}--\r\n".encode()
+        await sections[0][1].first()
+        response = self._response(206)
+        response.headers[hdrs.CONTENT_TYPE] = f"multipart/byteranges; boundary={boundary}"
+        response.content_length = sum(len(head) + len(source.span) for head, source in sections) + len(closing)
+        return await self._send(response, sections, closing)
+
+    async def only_head(self) -> BlobResponse:
+        response = self._response(200)
+        if self.body.size is not None:
+            response.content_length = self.body.size
+        return await self._quietly(response)
+
+    async def bare(self, status: int) -> BlobResponse:
+        response = self._response(status, content=False)
+        if status == 416:
+            response.headers[hdrs.CONTENT_RANGE] = f"bytes */{self.body.size}"
+        if status != 304:
+            response.content_length = 0
+        return await self._quietly(response)
+
+    def _response(self, status: int, *, content: bool = True) -> BlobResponse:
+        response = BlobResponse(status=status)
+        for name, value in self.headers:
+            if name.lower() not in _OURS and (content or not name.lower().startswith("content-")):
+                response.headers.add(name, value)
+        if self.etag:
+            response.headers[hdrs.ETAG] = self.etag
+        if self.last_modified is not None:
+            response.headers[hdrs.LAST_MODIFIED] = http_date(self.last_modified)
+        response.headers[hdrs.ACCEPT_RANGES] = "bytes" if self.body.size is not None else "none"
+        response.headers["Cache-Status"] = cache_status(self.body.origin, verified=self.body.verified)
+        return response
+
+    async def _quietly(self, response: BlobResponse) -> BlobResponse:
+        with contextlib.suppress(ConnectionError):
+            await response.prepare(self.request)
+            await response.write_eof()
+        return response
+
+    async def _send(
+        self, response: BlobResponse, sections: Sequence[tuple[bytes, _Source]], closing: bytes
+    ) -> BlobResponse:
+        try:
+            writer = await response.prepare(self.request)
+            if writer is None:
+                return response
+            for head, source in sections:
+                if head:
+                    await writer.write(head)
+                await source.send(writer)
+            if closing:
+                await writer.write(closing)
+            await response.write_eof()
+        except ConnectionError:
+            response.force_close()  # the client left
+        except (MirrorError, OSError, ValueError) as error:
+            response.failure = error
+            response.force_close()
+            if self.request.transport is not None:
+                self.request.transport.close()  # FIN after what is buffered; never `abort`, which resets
+        finally:
+            for _, source in sections:
+                await source.close()
+        return response
+
+
+class _Source:
+    """One span of a body on its way out."""
+
+    def __init__(self, request: web.Request, body: Body, span: Span) -> None:
+        self.span = span
+        self._request, self._body = request, body
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._next: asyncio.Future[bytes] | None = None
+        self._sendable = body if isinstance(body, Sendable) and body.handle is not None else None
+
+    async def first(self) -> None:
+        """Wait for the first bytes, not longer than `FIRST`. Raises what the body says instead of them."""
+        if not len(self.span):
+            return
+        if self._sendable is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._sendable.available(self.span, self.span), FIRST)
+            return
+        following = self._pull()
+        await asyncio.wait({following}, timeout=FIRST)
+        if following.done():
+            following.result()
+
+    async def send(self, writer: AbstractStreamWriter) -> None:
+        """Send the whole span, or raise."""
+        transport = self._request.transport
+        plain = transport is not None and transport.get_extra_info("sslcontext") is None
+        if self._sendable is not None and plain and self.span != ENDLESS and len(self.span):
+            await self._by_kernel(self._sendable, writer)
+        else:
+            await self._by_hand(writer)
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self._next is not None and not self._next.done():
+            self._next.cancel()
+            await asyncio.wait({self._next})
+        if self._next is not None and self._next.done() and not self._next.cancelled():
+            self._next.exception()
+        closing = getattr(self._chunks, "aclose", None)
+        if closing is not None:
+            await closing()
+
+    def _pull(self) -> asyncio.Future[bytes]:
+        if self._chunks is None:
+            self._chunks = self._body.read(self.span)
+        self._next = asyncio.ensure_future(_following(self._chunks))
+        return self._next
+
+    async def _by_hand(self, writer: AbstractStreamWriter) -> None:
+        sent = 0
+        following = self._next or self._pull()
+        while chunk := await _while_connected(self._request, following):
+            # Read ahead by one piece: the disk and the network at the same time.
+            following = self._pull()
+            sent += len(chunk)
+            await writer.write(chunk)
+            await writer.drain()
+        if self.span != ENDLESS and sent != len(self.span):
+            raise IntegrityError("body", f"{len(self.span)} bytes", f"{sent} bytes")
+
+    async def _by_kernel(self, body: Sendable, writer: AbstractStreamWriter) -> None:
+        writer.send_headers()
+        peer = self._request.get_extra_info("socket")
+        handle = body.handle
+        if handle is None:
+            raise ValueError("nothing to send from")
+        await _flushed(self._request)
+        out = os.dup(peer.fileno())
+        try:
+            position = self.span.start
+            while position < self.span.stop:
+                wanted = Span(position, self.span.stop)
+                if self._body.path is not None:
+                    some = await body.available(wanted, self.span)
+                else:
+                    some = await _while_connected(self._request, body.available(wanted, self.span))
+                if not len(some):
+                    raise IntegrityError("body", f"{self.span.stop} bytes", f"{position} bytes")
+                done = await self._stretch(out, handle, Span(position, min(some.stop, position + _STRETCH)))
+                position += done
+                writer.output_size += done
+        finally:
+            os.close(out)
+
+    async def _stretch(self, out: int, handle: Handle, span: Span) -> int:
+        """Send some of `span`; gives how many bytes. Yields to others even when the client is fast."""
+        if self._request.transport is None or self._request.transport.is_closing():
+            raise ConnectionResetError("the client left")
+        try:
+            if _in_memory(handle.fileno(), span):
+                done = os.sendfile(out, handle.fileno(), span.start, len(span))
+                await asyncio.sleep(0)
+            else:
+                done = await _uncancelled(handle.run(_sendfile, out, span))
+        except BlockingIOError:
+            await _writable(out)
+            return 0
+        if not done:
+            raise IntegrityError("body", f"{span.stop} bytes", f"{span.start} bytes")
+        return done
+
+
+async def _following(chunks: AsyncIterator[bytes]) -> bytes:
+    """The next chunk that is not empty; empty at the end."""
+    async for chunk in chunks:
+        if chunk:
+            return chunk
+    return b""
+
+
+def _sendfile(descriptor: int, out: int, span: Span) -> int:
+    return os.sendfile(out, descriptor, span.start, len(span))
+
+
+def _in_memory(descriptor: int, span: Span) -> bool:
+    """Whether sending `span` would probably not wait for the disk (preadv2(2), RWF_NOWAIT)."""
+    probe = bytearray(1)
+    try:
+        for offset in (span.start, span.stop - 1):
+            os.preadv(descriptor, [probe], offset, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # not every file system can tell
+    return True
+
+
+async def _uncancelled(work: Awaitable[T]) -> T:
+    """Await `work` to its end even when cancelled: its thread uses a descriptor that we are about to close."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+async def _writable(out: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_writer(out, tell)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(out)
+
+
+async def _flushed(request: web.Request) -> None:
+    """Until what the transport buffers has left: the kernel must not overtake it."""
+    turns = 0
+    while True:
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client left")
+        if not transport.get_write_buffer_size():
+            return
+        turns += 1
+        await asyncio.sleep(0 if turns < 8 else 0.005)
+
+
+async def _while_connected(request: web.Request, work: Awaitable[T]) -> T:
+    """Await `work`, but not for a client that has left (nothing is written meanwhile that would tell)."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=1.0)
+            if request.transport is None:
+                raise ConnectionResetError("the client left")
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})

@@ -1,0 +1,131 @@
+"""Who asks: a request becomes an `Actor`.
+
+Addresses are taken from `X-Forwarded-For` only where the peer is a trusted proxy, counting from the right; the group
+header likewise. Groups come from subnets and from that header. The caller's hub credential is carried along, never
+recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from mirror.core.actor import Actor, Credential
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of clients as configured (`clients.groups`)."""
+
+    name: str
+    subnets: tuple[Network, ...] = ()
+    header: tuple[str, ...] = ()  # values of the group header that mean this group
+    country: str | None = None
+    jurisdictions: tuple[str, ...] = ()
+    entity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """How actors are told apart. `key` is the installation's own secret for fingerprints and pseudonyms (32 bytes)."""
+
+    groups: Sequence[Group]
+    trusted_proxies: Sequence[Network]
+    group_header: str | None
+    key: bytes = field(repr=False)
+
+    def fingerprint(self, secret: str, purpose: str) -> str:
+        """HMAC-SHA-256 of `secret` for one purpose, 32 hex digits."""
+        return hmac.new(self.key, f"{purpose}\0{secret}".encode(), hashlib.sha256).hexdigest()[:32]
+
+    def actor(self, request: web.Request) -> Actor:
+        """The actor of a request. Never fails: what cannot be told is left empty."""
+        address, through_proxy = self._address(request)
+        authorization = request.headers.get("Authorization", "")
+        credential = (
+            Credential(authorization, self.fingerprint(authorization, "credential")) if authorization else None
+        )
+        named = _values(request.headers.get(self.group_header, "")) if self.group_header and through_proxy else ()
+        groups = [group for group in self.groups if _belongs(group, address, named)]
+        country = next((group.country for group in groups if group.country), None)
+        return Actor(
+            name=self._pseudonym(address, authorization),
+            groups=tuple(group.name for group in groups),
+            address="" if address is None else str(address),
+            country=country,
+            country_source="group" if country else "",
+            entity=next((group.entity for group in groups if group.entity), ""),
+            jurisdictions=tuple(sorted({code for group in groups for code in group.jurisdictions})),
+            user_agent=request.headers.get("User-Agent", "")[:500],
+            credential=credential,
+        )
+
+    def _pseudonym(self, address: Address | None, authorization: str) -> str:
+        if authorization:
+            return "t:" + self.fingerprint(authorization, "pseudonym")[:16]
+        return "a:" + self.fingerprint(str(address), "pseudonym")[:16]
+
+    def _address(self, request: web.Request) -> tuple[Address | None, bool]:
+        """(client address, whether a trusted proxy vouches for its headers)."""
+        peer = _parse(request.remote or "")
+        if peer is None or not self.trusts(peer):
+            return peer, False
+        # Right to left: the first hop that is not one of ours is the client; anything further left is hearsay.
+        hops = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
+        for hop in reversed(hops):
+            address = _parse(hop.strip())
+            if address is None:
+                break
+            peer = address
+            if not self.trusts(address):
+                break
+        return peer, True
+
+    def trusts(self, address: Address) -> bool:
+        """Whether `address` is one of `listen.trusted_proxies`."""
+        return any(address.version == network.version and address in network for network in self.trusted_proxies)
+
+
+def groups_from(configured: Mapping[str, object]) -> tuple[Group, ...]:
+    """Groups from decoded configuration rows (attributes `subnets`, `header`, `country`, `jurisdictions`, `entity`)."""
+    return tuple(
+        Group(
+            name=name,
+            subnets=tuple(ipaddress.ip_network(str(subnet), strict=False) for subnet in getattr(row, "subnets", ())),
+            header=tuple(getattr(row, "header", ())),
+            country=getattr(row, "country", None),
+            jurisdictions=tuple(getattr(row, "jurisdictions", ())),
+            entity=getattr(row, "entity", None) or "",
+        )
+        for name, row in configured.items()
+    )
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0].strip("[]"))
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _values(header: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in header.split(",") if part.strip())
+
+
+def _belongs(group: Group, address: Address | None, named: tuple[str, ...]) -> bool:
+    if any(value in group.header or value == group.name for value in named):
+        return True
+    return address is not None and any(
+        address.version == network.version and address in network for network in group.subnets
+    )

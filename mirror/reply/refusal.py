@@ -1,0 +1,127 @@
+"""How we say no: problem details (RFC 9457), `blocked-by` (RFC 7725) and one sentence that clients print.
+
+uv prints a problem's title and detail only where the type is exactly `application/problem+json`, without a charset;
+pip and Poetry print the reason phrase of HTTP/1.1; huggingface_hub prints `X-Error-Message` only beside an error code
+that it knows. Each dialect adds its own headers to what stands here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from mirror.core.decision import Effect
+
+if TYPE_CHECKING:
+    from mirror.core.decision import Decision
+    from mirror.reply.routing import Call
+
+PROBLEM: Final = "application/problem+json"
+#: Reason phrases longer than this are cut by front proxies and hidden by terminals.
+MAX_REASON: Final = 199
+
+_TITLES: Final = {
+    Effect.DENY: "Blocked by policy",
+    Effect.QUARANTINE: "Held in quarantine by policy",
+    Effect.REVIEW: "Held for review by policy",
+}
+
+
+def one_line(text: str) -> str:
+    """`text` as it may stand in a header or a reason phrase: one line of printable ASCII."""
+    flat = " ".join(text.split())
+    return "".join(character if " " <= character <= "~" else "?" for character in flat)
+
+
+def status_of(decision: Decision) -> int:
+    """451 where a determining rule is tagged legal (RFC 7725), else 403; never 404, never 401."""
+    return 451 if decision.effect is Effect.DENY and decision.verdict.legal else 403
+
+
+def decision_url(call: Call, decision_id: str) -> str:
+    """The page that explains one decision."""
+    return f"{call.public_url}/-/blocked/{decision_id}"
+
+
+def reason_phrase(decision: Decision, url: str) -> str:
+    """Rule, project, cause and URL in one short line; the cause gives way first, the URL never."""
+    determining = decision.verdict.determining
+    rule = determining.id if determining else "default"
+    head = one_line(f"{_TITLES.get(decision.effect, 'Blocked')}: rule '{rule}', {decision.artifact.project.name}")
+    tail = " - see " + one_line(url)
+    cause = one_line(determining.cause) if determining else ""
+    room = MAX_REASON - len(head) - len(tail) - 1
+    if cause and room >= 12:
+        cause = cause if len(cause) <= room else cause[: room - 3].rstrip() + "..."
+        return f"{head} {cause}{tail}"
+    return head[: MAX_REASON - len(tail)] + tail
+
+
+def problem(
+    status: int,
+    title: str,
+    detail: str,
+    *,
+    headers: Iterable[tuple[str, str]] = (),
+    reason: str | None = None,
+    members: Mapping[str, Any] | None = None,
+    url: str = "about:blank",
+) -> web.Response:
+    """A problem response. `members` are RFC 9457 extension members; `error` repeats the detail for Hugging Face clients."""
+    body: dict[str, Any] = {"type": url, "title": title, "status": status, "detail": detail, "error": detail}
+    body.update(members or {})
+    response = web.Response(
+        status=status,
+        reason=one_line(reason)[:MAX_REASON] if reason else None,
+        body=json.dumps(body, ensure_ascii=False).encode(),
+        headers={"Content-Type": PROBLEM, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+    )
+    for name, value in headers:
+        response.headers[name] = one_line(value)
+    return response
+
+
+def _waiver(decision: Decision) -> str:
+    """How to ask for an exception, in one sentence."""
+    determining = decision.verdict.determining
+    if determining is not None and determining.waiver == "none":
+        return "This rule admits no waiver."
+    whom = f"ask at {decision.contact}" if decision.contact else "ask whoever runs this mirror"
+    return f"For an exception {whom}, naming decision {decision.id}."
+
+
+def refuse(call: Call, decision: Decision, dialect_headers: Iterable[tuple[str, str]] = ()) -> web.Response:
+    """The refusal of DESIGN 6 without what only one ecosystem needs, which comes in `dialect_headers`."""
+    url = decision_url(call, decision.id)
+    determining = decision.verdict.determining
+    status = status_of(decision)
+    return problem(
+        status,
+        _TITLES.get(decision.effect, "Blocked by policy"),
+        decision.sentence,
+        reason=reason_phrase(decision, url),
+        url=url,
+        headers=(
+            ("Link", f'<{url}>; rel="blocked-by"'),
+            ("X-Mirror-Decision", decision.id),
+            ("Vary", "Authorization"),
+            *dialect_headers,
+        ),
+        members={
+            "instance": f"/-/blocked/{decision.id}",
+            "decision": decision.id,
+            "effect": decision.effect.word,
+            "rule": determining.id if determining else "default",
+            "reason": determining.cause if determining else "the default action is to deny",
+            "basis": determining.basis if determining else "",
+            "suggestions": list(decision.verdict.suggestions),
+            "contact": decision.contact,
+            "waiver": _waiver(decision),
+            "available_from": (
+                decision.verdict.available_from.isoformat() if decision.verdict.available_from else None
+            ),
+        },
+    )

@@ -1,0 +1,348 @@
+"""The way out to one hub instance: `HttpUpstream` keeps every promise of `core.ports.Upstream`.
+
+One session, nothing automatic: no cookies, no environment, no decompression, no re-quoting, no redirects. What leaves
+is what `Ask` says and what stands here; a credential is set on one request, for the first upstream's own origin, and
+is gone with it (P5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import quote, urljoin
+
+import aiohttp
+from aiohttp.resolver import ThreadedResolver
+from yarl import URL
+
+from mirror.core.errors import HostNotAllowed, UpstreamDown, UpstreamError, UpstreamGarbage
+from mirror.core.ports import Answer, Ask
+from mirror.upstream.codings import ACCEPTED, CodingError, coded, decode
+from mirror.upstream.destinations import Destinations, GuardedResolver, origin
+from mirror.upstream.faults import TRANSIENT, Settled, retry_after, translate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from pathlib import Path
+
+    from aiohttp.abc import AbstractResolver
+
+T = TypeVar("T")
+
+_MAX_HOPS: Final = 10
+_TRIES: Final = 3
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+#: Headers of an `Ask` that are never sent: they are ours to set, or could carry a secret.
+_OURS: Final = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "host", "connection", "transfer-encoding", "content-length"}
+)
+#: What goes along to another origin than the one that was asked: a CDN needs no more.
+_ABROAD: Final = frozenset({"accept", "accept-encoding", "range", "if-range", "user-agent"})
+#: Everything that a URL may hold unescaped; what a `Location` has beyond it is escaped, as browsers do.
+_PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
+#: Signed URLs and `Link` headers are long.
+_HEADER_LINE: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Time limits in seconds, and how many connections the pool may hold."""
+
+    connect: float = 5.0
+    connections: int = 128
+    backoff: float = 0.1
+    user_agent: str = "entrepot"
+
+
+@dataclass(slots=True)
+class _Hop:
+    """One request on the wire. `secret` is the `Authorization` value, for this origin only."""
+
+    url: URL
+    method: str
+    headers: dict[str, str]
+    body: bytes | None
+    secret: str | None = field(repr=False)
+
+
+class HttpUpstream:
+    """`core.ports.Upstream` over HTTP/1.1."""
+
+    def __init__(
+        self,
+        name: str,
+        upstreams: Sequence[str],
+        origins: Sequence[str],
+        *,
+        token: str | None = None,
+        proxy: str | None = None,
+        ca: Path | None = None,
+        limits: Limits | None = None,
+        resolver: Callable[[], AbstractResolver] = ThreadedResolver,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`upstreams` are base URLs in order of preference, `origins` hosts or origins that files may come from.
+
+        `token` is the organisation's own, without `Bearer`. `ca` is a PEM file trusted beside the system's own.
+        `resolver` makes the name resolver inside the running loop. Raises `InputError` for an unusable host,
+        `OSError` or `ssl.SSLError` for an unusable `ca`.
+        """
+        self.name = name
+        self._bases = tuple(base.rstrip("/") for base in upstreams)
+        self._destinations = Destinations(upstreams, origins)
+        self._first = origin(URL(self._bases[0], encoded=True))
+        self._token, self._proxy = token, proxy
+        self._limits = limits or Limits()
+        self._resolver, self._now = resolver, now
+        self._ssl = ssl.create_default_context()
+        if ca is not None:
+            self._ssl.load_verify_locations(cafile=str(ca))
+        self._session: aiohttp.ClientSession | None = None
+
+    # --- the port -------------------------------------------------------------------------------------------------
+
+    async def ask(self, ask: Ask) -> Answer:
+        """A small answer; see `core.ports.Upstream.ask`. GET and HEAD are tried again, further upstreams in order.
+
+        Credentialed and `first_only` asks go to the first upstream only; an ask with the organisation's token goes to
+        further ones without it.
+        """
+        deadline = _loop_time() + ask.patience
+        return await self._somewhere(ask, lambda hop, until: self._answer(ask, hop, until), deadline)
+
+    @asynccontextmanager
+    async def stream(self, ask: Ask) -> AsyncIterator[HttpStream]:
+        """A large answer; see `core.ports.Upstream.stream`. Always asked and only accepted without content coding."""
+        deadline = _loop_time() + ask.patience
+        stream = await self._somewhere(ask, lambda hop, until: self._opened(ask, hop, until), deadline)
+        try:
+            yield stream
+        finally:
+            stream.leave()
+
+    async def close(self) -> None:
+        """Release connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    # --- choosing an upstream -------------------------------------------------------------------------------------
+
+    async def _somewhere(self, ask: Ask, go: Callable[[_Hop, float], Awaitable[T]], deadline: float) -> T:
+        """The first upstream's answer, or that of the next one in order when it is down or makes no sense."""
+        hops = self._hops(ask)
+        failure: UpstreamError | None = None
+        for index, hop in enumerate(hops):
+            remaining = deadline - _loop_time()
+            until = _loop_time() + remaining / (len(hops) - index)
+            try:
+                return await self._persist(hop, go, until)
+            except HostNotAllowed:
+                raise
+            except UpstreamError as error:
+                failure = failure or error
+        raise failure or UpstreamDown(self._first, "is not configured")
+
+    def _hops(self, ask: Ask) -> list[_Hop]:
+        """The first request to each upstream that may be asked."""
+        if "://" in ask.target.partition("?")[0]:
+            return [self._hop(ask, ask.target, first=True)]
+        alone = ask.first_only or ask.credential is not None
+        bases = self._bases[:1] if alone else self._bases
+        return [self._hop(ask, base + ask.target, first=index == 0) for index, base in enumerate(bases)]
+
+    def _hop(self, ask: Ask, raw: str, *, first: bool) -> _Hop:
+        url = _url(raw, self._first)
+        headers = {"Accept": "*/*", "User-Agent": self._limits.user_agent, "Accept-Encoding": ACCEPTED}
+        if ask.method == "HEAD":
+            headers["Accept-Encoding"] = "identity"  # else the length and the entity tag are those of a coded variant
+        for name, value in ask.headers.items():
+            if name.lower() not in _OURS:
+                headers[next((known for known in headers if known.lower() == name.lower()), name)] = value
+        return _Hop(url, ask.method, headers, ask.body, self._secret(ask, url) if first else None)
+
+    def _secret(self, ask: Ask, url: URL) -> str | None:
+        """The `Authorization` value for the first upstream's own origin; None for any other (P5)."""
+        if origin(url) != self._first:
+            return None
+        if ask.credential is not None:
+            return ask.credential.header
+        return f"Bearer {self._token}" if ask.use_service_token and self._token else None
+
+    async def _persist(self, hop: _Hop, go: Callable[[_Hop, float], Awaitable[T]], until: float) -> T:
+        """One upstream, several times where that is harmless and may help."""
+        upstream = origin(hop.url)
+        tries = _TRIES if hop.method in ("GET", "HEAD") else 1
+        for attempt in range(tries):
+            try:
+                async with asyncio.timeout_at(until):
+                    return await go(hop, until)
+            except (TimeoutError, aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, UpstreamError) as error:
+                failure = translate(error, upstream)
+            # Full jitter: clients that failed together must not come back together.
+            pause = random.uniform(0, self._limits.backoff * 4**attempt)  # noqa: S311 - not a secret
+            pause = max(pause, failure.retry_after or 0.0)
+            settled = isinstance(failure, Settled) or not isinstance(failure, UpstreamDown)
+            if settled or attempt + 1 == tries or _loop_time() + pause >= until:
+                raise failure
+            await asyncio.sleep(pause)
+        raise AssertionError("the loop returns or raises")
+
+    # --- one exchange ---------------------------------------------------------------------------------------------
+
+    async def _answer(self, ask: Ask, hop: _Hop, until: float) -> Answer:
+        response = await self._exchange(ask, hop, until - _loop_time())
+        upstream = origin(hop.url)
+        try:
+            self._reject_failure(response, upstream)
+            body = await _bounded(response, ask.max_bytes, upstream)
+        except BaseException:
+            response.close()
+            raise
+        codings = coded(response.headers.get("Content-Encoding"))
+        if codings and hop.method != "HEAD":
+            try:
+                body = await asyncio.to_thread(decode, body, codings, ask.max_bytes)
+            except CodingError as error:
+                raise UpstreamGarbage(upstream, str(error)) from error
+        return Answer(response.status, _kept(response, plain=not codings), body, _shown(response.url), upstream)
+
+    async def _opened(self, ask: Ask, hop: _Hop, _: float) -> HttpStream:
+        hop.headers["Accept-Encoding"] = "identity"
+        response = await self._exchange(ask, hop, ask.patience)
+        upstream = origin(hop.url)
+        try:
+            self._reject_failure(response, upstream)
+            if codings := coded(response.headers.get("Content-Encoding")):
+                raise UpstreamGarbage(upstream, f"answered in content coding {codings[0]!r} where only identity was accepted")
+        except BaseException:
+            response.close()
+            raise
+        return HttpStream(response, upstream)
+
+    async def _exchange(self, ask: Ask, hop: _Hop, read_limit: float) -> aiohttp.ClientResponse:
+        """The response after permitted redirects; its body is still to be read. Every hop is checked against the list."""
+        session = self._opened_session()
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._limits.connect, sock_read=max(read_limit, 0.001))
+        for _ in range(_MAX_HOPS + 1):
+            self._destinations.check(hop.url, through_proxy=self._proxy is not None)
+            headers = dict(hop.headers)
+            if hop.secret is not None:
+                headers["Authorization"] = hop.secret
+            response = await session.request(
+                hop.method, hop.url, headers=headers, data=hop.body, allow_redirects=False, timeout=timeout,
+                proxy=self._proxy, skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
+            )  # fmt: skip
+            following = self._following(hop, response) if ask.follow else None
+            if following is None:
+                return response
+            response.release()
+            hop = following
+        raise UpstreamGarbage(origin(hop.url), f"redirects more than {_MAX_HOPS} times")
+
+    def _following(self, hop: _Hop, response: aiohttp.ClientResponse) -> _Hop | None:
+        """The next hop of a redirect, or None where the response is the end (RFC 9110 section 15.4)."""
+        location = response.headers.get("Location")
+        if response.status not in _REDIRECTS or not location:
+            return None
+        if hop.method not in ("GET", "HEAD") and response.status not in (307, 308):
+            return None
+        url = _url(urljoin(str(hop.url), quote(location.partition("#")[0], safe=_PRINTABLE)), origin(hop.url))
+        if origin(url) == origin(hop.url):
+            return _Hop(url, hop.method, hop.headers, hop.body, hop.secret)
+        abroad = {name: value for name, value in hop.headers.items() if name.lower() in _ABROAD}
+        return _Hop(url, hop.method, abroad, hop.body, None)
+
+    def _reject_failure(self, response: aiohttp.ClientResponse, upstream: str) -> None:
+        """Raises for 429 and 5xx, which say nothing about what was asked for."""
+        status = response.status
+        if status != 429 and status < 500:
+            return
+        wait = retry_after({name.lower(): value for name, value in response.headers.items()}, self._now())
+        kind = UpstreamDown if status in TRANSIENT else Settled
+        raise kind(upstream, f"answered {status}", retry_after=wait)
+
+    def _opened_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            proxy_host = URL(self._proxy).host if self._proxy else None
+            named = frozenset({proxy_host.lower()}) if proxy_host else frozenset()
+            connector = aiohttp.TCPConnector(
+                limit=self._limits.connections, ssl=self._ssl, ttl_dns_cache=60,
+                resolver=GuardedResolver(self._resolver(), self._destinations, named),
+            )  # fmt: skip
+            self._session = aiohttp.ClientSession(
+                connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False,
+                requote_redirect_url=False, read_bufsize=1024 * 1024, max_line_size=_HEADER_LINE, max_field_size=_HEADER_LINE,
+            )  # fmt: skip
+        return self._session
+
+
+class HttpStream:
+    """`core.ports.Stream` over one response."""
+
+    def __init__(self, response: aiohttp.ClientResponse, upstream: str) -> None:
+        """Take over a response whose headers have come."""
+        self._response = response
+        self.status, self.upstream = response.status, upstream
+        self.headers = _kept(response, plain=True)
+
+    def header(self, name: str) -> str | None:
+        """The first value of header `name` (lower case), or None."""
+        return next((value for key, value in self.headers if key == name), None)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises `UpstreamDown` when it stalls or ends short of its announced length."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (TimeoutError, aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError) as error:
+            raise translate(error, self.upstream) from error
+
+    def leave(self) -> None:
+        """Give the connection back where the body was read whole, else close it."""
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+
+async def _bounded(response: aiohttp.ClientResponse, limit: int, upstream: str) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > limit:
+            raise UpstreamGarbage(upstream, f"sent more than {limit} bytes where a small answer was due")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _kept(response: aiohttp.ClientResponse, *, plain: bool) -> tuple[tuple[str, str], ...]:
+    """Headers with lower-case names; those that describe a coding which is gone, or the connection, left out."""
+    dropped = {"transfer-encoding", "connection", "keep-alive"} | (set() if plain else {"content-encoding", "content-length"})
+    return tuple((name.lower(), value) for name, value in response.headers.items() if name.lower() not in dropped)
+
+
+def _shown(url: URL) -> str:
+    return origin(url) + url.raw_path
+
+
+def _url(raw: str, upstream: str) -> URL:
+    """A URL as sent, byte for byte. Raises `UpstreamGarbage` for what is none."""
+    try:
+        url = URL(raw, encoded=True)
+        port = url.port  # parsed only when asked for
+    except ValueError as error:
+        raise UpstreamGarbage(upstream, f"names a URL that is none: {type(error).__name__}") from error
+    if not url.host or port == 0 or any(not "!" <= character <= "~" for character in raw):
+        raise UpstreamGarbage(upstream, "names a URL that is none")
+    return url
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,1 @@
+"""The application: one front door, our own pages, health and metrics."""

@@ -1,0 +1,192 @@
+"""Our own pages: the landing page, health, metrics, and the page that explains one decision.
+
+Nothing here shows who asked. Pages load nothing from anywhere, so they work in an air gap, and their policy forbids
+scripts altogether.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from aiohttp import web
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from mirror import __version__
+from mirror.audit.record import public_decision
+from mirror.core.ids import is_ulid
+from mirror.core.ports import EventIndex
+from mirror.policy.epoch import Epoch
+from mirror.proxy.gateway import Gateway
+from mirror.proxy.rulebook import Rulebook
+from mirror.reply.refusal import problem
+from mirror.web.metrics import Metrics
+
+_SAFE: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class RecordState(Protocol):
+    """What health needs to know of the ledger."""
+
+    @property
+    def state(self) -> str:
+        """`ok`, `reserve` or `down`."""
+
+    @property
+    def why(self) -> str:
+        """Why it is not `ok`."""
+
+
+@dataclass(slots=True)
+class Status:
+    """What health needs to know of the process. `started` is wall time in seconds."""
+
+    started: float
+    serving: bool = False
+
+
+class Own:
+    """Handlers by first segment below `/-/`, and `landing` for `/`."""
+
+    def __init__(
+        self, everything: bool, gateway: Gateway, index: EventIndex, ledger: RecordState, rulebook: Rulebook,
+        metrics: Metrics, status: Status, public_url: str | None,
+    ) -> None:  # fmt: skip
+        self._public_url = public_url
+        self._gateway, self._index, self._ledger = gateway, index, ledger
+        self._rulebook, self._metrics, self._status = rulebook, metrics, status
+        self._pages = Environment(
+            loader=PackageLoader("mirror.web"), autoescape=select_autoescape(default=True), undefined=StrictUndefined
+        )
+        public = {"health": self.live, "blocked": self.blocked, "landing": self.landing}
+        self._private = {**public, "health": self.health, "metrics": self.metrics, "api": self.api}
+        self.handlers = self._private if everything else public
+        metrics.before_reading(self._measure)
+
+    async def admin(self, request: web.Request) -> web.StreamResponse:
+        """The handler of `listen.admin`: all of ours, and nothing of any hub."""
+        segments = request.path.split("/")
+        name = segments[2] if len(segments) > 2 and segments[1] == "-" else "landing" if request.path == "/" else ""
+        handler = self._private.get(name)
+        if handler is None:
+            return problem(404, "Not found", "this address serves the mirror's own pages only")
+        return await handler(request, request.path, request.query_string)
+
+    # --- health and metrics ---------------------------------------------------------------------------------------
+
+    async def live(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
+        """`/-/health/live`: 200 while the process answers at all."""
+        if path != "/-/health/live":
+            return problem(404, "Not found", "only /-/health/live is served on this address")
+        return _json({"status": "live"})
+
+    async def health(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
+        """`/-/health/live` and `/-/health/ready`. Ready also when a hub is down; not when nothing can be recorded."""
+        if path == "/-/health/live":
+            return _json({"status": "live"})
+        if path != "/-/health/ready":
+            return problem(404, "Not found", "there are /-/health/live and /-/health/ready")
+        ready = self._status.serving and self._ledger.state != "down"
+        report = {
+            "status": "ready" if ready else "not ready",
+            "version": __version__,
+            "network": "offline" if self._gateway.offline else "online",
+            "ledger": {"state": self._ledger.state, "why": self._ledger.why},
+            "policy": {
+                "digest": self._rulebook.current.policy.digest,
+                "epoch": self._rulebook.current.number,
+                "problems": len(self._rulebook.problems),
+            },
+            "uptime_seconds": int(time.time() - self._status.started),
+        }
+        return _json(report, status=200 if ready else 503)
+
+    async def metrics(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
+        """`/-/metrics` in the Prometheus text format."""
+        if path != "/-/metrics":
+            return problem(404, "Not found", "metrics are at /-/metrics")
+        return web.Response(
+            body=self._metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_SAFE}
+        )
+
+    def _measure(self) -> None:
+        self._metrics.ledger_up.set(0 if self._ledger.state == "down" else 1)
+        self._metrics.epoch.set(self._rulebook.current.number)
+        self._metrics.policy_problems.set(len(self._rulebook.problems))
+
+    # --- pages ----------------------------------------------------------------------------------------------------
+
+    async def landing(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
+        """`/`: what this is and how to point a client at it."""
+        policy = self._rulebook.current.policy
+        enforced = [rule for rule in policy.rules if str(rule.mode) == "enforce"]
+        audited = [rule for rule in policy.rules if str(rule.mode) != "enforce"]
+        page = self._pages.get_template("landing.html").render(
+            version=__version__,
+            url=self._public_url or f"{request.scheme}://{request.host}",
+            offline=self._gateway.offline,
+            enforced=len(enforced),
+            audited=[rule.id for rule in audited],
+            problems=len(self._rulebook.problems),
+            policy=policy.digest,
+            ledger=self._ledger.state,
+        )
+        return _html(page)
+
+    async def blocked(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
+        """`/-/blocked/{decision}`: one decision as a page or as JSON, never who asked."""
+        identity = path.removeprefix("/-/blocked/").upper()
+        if not is_ulid(identity):
+            return problem(404, "Not found", "a decision's id has 26 characters, such as 01J8ZQ4Y3S5T6V7W8X9YABCDEF")
+        decision = await self._decision(identity)
+        if decision is None:
+            return problem(404, "Not found", f"this mirror holds no decision {identity}")
+        if _wants_html(request):
+            page = self._pages.get_template("blocked.html")
+            return _html(page.render(decision=decision, contact=self._gateway.recorder.contact, version=__version__))
+        return _json(decision)
+
+    async def api(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
+        """`/-/api/v1/decisions/{id}`: the JSON of the page above."""
+        prefix = "/-/api/v1/decisions/"
+        if not path.startswith(prefix):
+            return problem(404, "Not found", f"there is {prefix}ID")
+        decision = await self._decision(path.removeprefix(prefix).upper())
+        return problem(404, "Not found", "no such decision") if decision is None else _json(decision)
+
+    async def _decision(self, identity: str) -> Mapping[str, Any] | None:
+        recent = self._gateway.recorder.recent(identity)
+        if recent is not None:
+            return recent
+        record = await self._index.find_decision(identity)
+        if record is None:
+            return None
+        found = record.get("decision")
+        return public_decision(found) if isinstance(found, Mapping) else None
+
+
+def summary(epoch: Epoch) -> str:
+    """One line on what is in force."""
+    return f"{len(epoch.policy.rules)} rules, policy {epoch.policy.digest[:12]}"
+
+
+def _wants_html(request: web.Request) -> bool:
+    return "text/html" in request.headers.get("Accept", "")
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    body = json.dumps(value, ensure_ascii=False, indent=2, default=str).encode()
+    return web.Response(status=status, body=body, headers={"Content-Type": "application/json", **_SAFE})
+
+
+def _html(page: str) -> web.Response:
+    return web.Response(body=page.encode(), headers={"Content-Type": "text/html; charset=utf-8", **_SAFE})

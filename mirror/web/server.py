@@ -1,0 +1,114 @@
+"""The HTTP server proper: aiohttp's, with what a public port needs and it lacks.
+
+A connection that does not finish sending a request head within `HEAD_PATIENCE` seconds is answered 408 and closed
+(slow-loris); a request that is not HTTP gets a plain 400 without a word about our insides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+
+#: Seconds for a complete request head, from the first byte (or from the connection).
+HEAD_PATIENCE: Final = 15.0
+#: Longer than the 5 s after which httpx drops an idle connection of its own accord.
+KEEP_ALIVE: Final = 75.0
+MAX_BODY: Final = 4 * 1024 * 1024
+
+#: Where a request keeps the id that its answer and its log line carry.
+REQUEST_ID: Final = web.RequestKey("id", str)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Request(web.Request):
+    """A request whose answer, streamed or not, carries its id and our name instead of the libraries' versions."""
+
+    async def _prepare_hook(self, resp: web.StreamResponse) -> None:
+        resp.headers["Server"] = "entrepot"
+        if REQUEST_ID in self:
+            resp.headers["X-Request-Id"] = self[REQUEST_ID]
+
+
+class GuardedHandler(RequestHandler):
+    """One connection, with a deadline on every request head."""
+
+    __slots__ = ("_deadline",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the clock for the first head."""
+        super().connection_made(transport)
+        self._deadline: asyncio.TimerHandle | None = self._loop.call_later(HEAD_PATIENCE, self._too_slow)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Stop the clock."""
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; a head that is still incomplete runs against the clock."""
+        super().data_received(data)
+        if self._messages or self._current_request is not None or self._payload_parser is not None:
+            self._stop_clock()
+        elif self._deadline is None:
+            self._deadline = self._loop.call_later(HEAD_PATIENCE, self._too_slow)
+
+    def handle_error(
+        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """What aiohttp itself answers to broken HTTP: our problem body, no traceback, connection closed."""
+        status = status if 400 <= status < 500 else 503
+        title = "This is not a request that HTTP allows" if status < 500 else "The mirror could not answer"
+        response = web.Response(
+            status=status,
+            body=json.dumps({"type": "about:blank", "title": title, "status": status, "error": title}).encode(),
+            headers={"Content-Type": "application/problem+json", "Cache-Control": "no-store"},
+        )
+        response.force_close()
+        return response
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        if self.transport is None or self._current_request is not None or self._messages:
+            return
+        body = b'{"type":"about:blank","title":"The request head took too long","status":408}'
+        self.transport.write(
+            b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+            b"Content-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+        )
+        self.transport.close()
+
+
+class Server(web.Server):
+    """aiohttp's low-level server: no router of its own, so the raw path reaches ours untouched."""
+
+    def __init__(self, handler: Handler) -> None:
+        loop = asyncio.get_running_loop()
+
+        def request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.Request:
+            return Request(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)
+
+        super().__init__(handler, request_factory=request)  # type: ignore[arg-type]
+
+    def __call__(self) -> RequestHandler:
+        """A handler for one new connection."""
+        return GuardedHandler(
+            self,
+            loop=self._loop,
+            keepalive_timeout=KEEP_ALIVE,
+            access_log=None,  # type: ignore[arg-type]  # one canonical line a request is ours
+            max_line_size=16384,
+            max_field_size=16384,
+            lingering_time=3.0,
+        )

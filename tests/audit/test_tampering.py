@@ -1,0 +1,145 @@
+"""Any byte and any line of a ledger on disk that is changed, dropped, moved or cut is found and named."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mirror.audit.check import check
+from mirror.audit.ledger import SegmentLedger
+from mirror.audit.segments import segments
+from tests.audit.samples import SteppingClock, refused
+
+
+async def _written(directory: Path) -> None:
+    ledger = SegmentLedger(directory, SteppingClock(), reserve=0, segment_size=4000)
+    await ledger.start()
+    for number in range(5):
+        await ledger.record(refused(number)).durable()
+    await ledger.close()
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("ledger")
+    asyncio.run(_written(directory))
+    assert check(directory).fault is None
+    assert len(segments(directory)) >= 3
+    return directory
+
+
+def tampered(sound: Path, target: Path, name: str, data: bytes):
+    """What `check` says of a copy in which one file has other content, or is gone."""
+    shutil.copytree(sound, target, dirs_exist_ok=True)
+    (target / name).write_bytes(data)
+    return check(target)
+
+
+def sequence_at(data: bytes, first: int, offset: int) -> int:
+    return first + data.count(b"\n", 0, offset)
+
+
+def test_every_single_byte(sound, tmp_path):
+    """Each byte of each segment, personal file and head: flipped, it is a named fault (in a record: of that record)."""
+    copy = tmp_path / "copy"
+    shutil.copytree(sound, copy)
+    for segment in segments(copy):
+        data = segment.path.read_bytes()
+        for offset in range(len(data)):
+            changed = bytearray(data)
+            changed[offset] ^= 1 << (offset % 8)
+            segment.path.write_bytes(changed)
+            found = check(copy)
+            assert found.fault is not None, (segment.path.name, offset)
+            assert found.fault.sequence == sequence_at(data, segment.first, offset), (found.fault, offset)
+        segment.path.write_bytes(data)
+        parts = segment.personal.read_bytes()
+        for offset in range(len(parts)):
+            changed = bytearray(parts)
+            changed[offset] ^= 1 << (offset % 8)
+            segment.personal.write_bytes(changed)
+            found = check(copy)
+            assert found.fault is not None or found.unfinished, (segment.personal.name, offset)
+        segment.personal.write_bytes(parts)
+    head = (copy / "head").read_bytes()
+    for offset in range(len(head)):
+        changed = bytearray(head)
+        changed[offset] ^= 1
+        (copy / "head").write_bytes(changed)
+        assert check(copy).fault is not None, offset
+    (copy / "head").write_bytes(head)
+    assert check(copy).fault is None
+
+
+def test_every_truncation(sound, tmp_path):
+    """Cut at any length, at a record's end or inside it, every segment is found short and the first lost record named."""
+    copy = tmp_path / "copy"
+    shutil.copytree(sound, copy)
+    for segment in segments(copy):
+        data = segment.path.read_bytes()
+        for size in range(len(data)):
+            segment.path.write_bytes(data[:size])
+            found = check(copy)
+            assert found.fault is not None, (segment.path.name, size)
+            assert found.fault.sequence == sequence_at(data, segment.first, size)
+        segment.path.write_bytes(data)
+
+
+def test_files_gone(sound, tmp_path):
+    """A segment or the head that is gone is a fault; a personal file that is gone is an erasure, counted."""
+    for number, segment in enumerate(segments(sound)):
+        for path in (segment.path, sound / "head"):
+            copy = tmp_path / f"{number}-{path.name}"
+            shutil.copytree(sound, copy)
+            (copy / path.name).unlink()
+            assert check(copy).fault is not None
+        copy = tmp_path / f"{number}-personal"
+        shutil.copytree(sound, copy)
+        (copy / segment.personal.name).unlink()
+        assert (check(copy).fault, check(copy).erased > 0) == (None, True)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_lines_dropped_moved_and_repeated(sound, tmp_path, data):
+    """Records dropped, swapped, repeated or taken from another segment are found."""
+    known = segments(sound)
+    segment = data.draw(st.sampled_from(known))
+    lines = segment.path.read_bytes().splitlines(keepends=True)
+    others = [line for other in known for line in other.path.read_bytes().splitlines(keepends=True)]
+    position = data.draw(st.integers(0, len(lines) - 1))
+    kind = data.draw(st.sampled_from(["drop", "swap", "repeat", "insert"]))
+    changed = list(lines)
+    if kind == "drop":
+        del changed[position]
+    elif kind == "swap":
+        other = data.draw(st.integers(0, len(lines) - 1))
+        changed[position], changed[other] = changed[other], changed[position]
+    elif kind == "repeat":
+        changed.insert(position, lines[position])
+    else:
+        changed.insert(position, data.draw(st.sampled_from(others)))
+    if changed != lines:
+        found = tampered(sound, tmp_path / "copy", segment.path.name, b"".join(changed))
+        assert found.fault is not None
+        shutil.rmtree(tmp_path / "copy")
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_bytes_inserted_and_removed(sound, tmp_path, data):
+    """Bytes put in or taken out anywhere in a segment are found."""
+    segment = data.draw(st.sampled_from(segments(sound)))
+    raw = segment.path.read_bytes()
+    start = data.draw(st.integers(0, len(raw)))
+    stop = data.draw(st.integers(start, min(len(raw), start + 40)))
+    changed = raw[:start] + data.draw(st.binary(max_size=20)) + raw[stop:]
+    if changed != raw:
+        found = tampered(sound, tmp_path / "copy", segment.path.name, changed)
+        assert found.fault is not None or found.unfinished
+        shutil.rmtree(tmp_path / "copy")

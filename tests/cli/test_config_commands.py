@@ -1,0 +1,56 @@
+"""`mirror config check|show|schema`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+
+def mirror(folder: Path, *line: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The command as people run it."""
+    return subprocess.run(
+        [sys.executable, "-m", "mirror.cli.main", *line], cwd=folder, env={**os.environ, **environ},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def test_show_gives_what_is_in_force(tmp_path: Path):
+    """`show` prints file, environment and defaults laid over each other, as YAML and as JSON, without secrets."""
+    (tmp_path / "mirror.yaml").write_text("store: {quota: 1GiB}\nhubs: {huggingface: {token: tok-hidden}}\n")
+    done = mirror(tmp_path, "config", "show", MIRROR_LISTEN__PORT="9191")
+    values = yaml.safe_load(done.stdout)
+    assert (values["store"]["quota"], values["listen"]["port"], values["lineage"]["patience"]) == (2**30, 9191, "8s")
+    assert "tok-hidden" not in done.stdout
+    as_json = mirror(tmp_path, "config", "show", "--json", MIRROR_LISTEN__PORT="9191")
+    assert json.loads(as_json.stdout) == values
+
+
+def test_check_names_the_file_and_what_is_probably_not_meant(tmp_path: Path):
+    """A sound file that would turn every client away gets a note, exit code 0."""
+    (tmp_path / "mirror.yaml").write_text("listen: {host: 0.0.0.0}\n")
+    done = mirror(tmp_path, "config", "check")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"{tmp_path / 'mirror.yaml'}: sound\n")
+    assert "note: listen.public_url is null" in done.stdout
+    assert json.loads(mirror(tmp_path, "config", "check", "--json").stdout)["sound"] is True
+
+
+def test_the_configuration_option_stands_on_the_root(tmp_path: Path):
+    """`mirror -c FILE config check` reads that file and no other."""
+    (tmp_path / "mirror.yaml").write_text("broken: [\n")
+    (tmp_path / "other.yaml").write_text("")
+    assert mirror(tmp_path, "config", "check").returncode == 2
+    assert mirror(tmp_path, "-c", "other.yaml", "config", "check").returncode == 0
+
+
+def test_schema_is_one(tmp_path: Path):
+    """`schema` prints a JSON Schema by which the shown values hold."""
+    schema = json.loads(mirror(tmp_path, "config", "schema").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads(mirror(tmp_path, "config", "show", "--json").stdout), schema)

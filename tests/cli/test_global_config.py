@@ -1,0 +1,40 @@
+"""`mirror -c FILE command`: the file named before the command is the one that the command reads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = [
+    ["config", "check"],
+    ["config", "show"],
+    ["policy", "check"],
+    ["policy", "test"],
+    ["policy", "explain", "pkg:pypi/acme"],
+    ["publisher", "show", "google"],
+    ["publisher", "search", "google"],
+    ["ledger", "tail"],
+    ["ledger", "query"],
+    ["ledger", "verify"],
+    ["env"],
+    ["doctor"],
+    ["serve"],
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_the_file_named_first_is_read(tmp_path: Path, words: list[str]) -> None:
+    """A fault in the file named before the command is told by every command that reads a configuration, with exit 2."""
+    (tmp_path / "elsewhere.yaml").write_text("listen: {publics_url: null}\n", encoding="utf-8")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MIRROR_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "mirror.cli.main", "-c", "elsewhere.yaml", *words],
+        cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert "publics_url" in done.stderr

@@ -1,0 +1,251 @@
+"""What every index owes its callers: documents, entries, grants, places, and the queryable copy of the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import UTC, timedelta
+from hashlib import sha256
+
+import pytest
+
+from mirror.audit.record import GENESIS, display, prepare, seal
+from mirror.core.decision import Effect, Event, EventKind, Verdict
+from mirror.core.errors import InputError
+from mirror.core.facts import Fact, Facts, Publisher
+from mirror.core.nouns import Artifact, Blob, Digest, Document, DocumentKey, Entry, Kind, Project
+from mirror.core.ports import Grant, Place
+from tests.audit.samples import ACTOR, ALLOW, NOW, PROJECT, RULE, VERDICT, aged, allowed, decision, refused
+
+ODD = "odd \0 \udc80 日本 ' \" \\ %25"
+
+
+def document(body: bytes = b"{}" * 4000, key: DocumentKey = DocumentKey("pypi", "/simple/x/"), **changes) -> Document:
+    digest = Digest("sha256", sha256(body).hexdigest())
+    headers = (("etag", '"x"'), ("link", "a"), ("link", "b"))
+    return replace(Document(key, 200, headers, body, digest, NOW, timedelta(minutes=10)), **changes)
+
+
+def records(*events: Event, first: int = 0) -> list[dict]:
+    """Joined records of these events, as a ledger would hand them over."""
+    found = []
+    for sequence, event in enumerate(events, first):
+        made = seal(prepare(event, bytes(16)), sequence, GENESIS)
+        found.append(display(json.loads(made.line), json.loads(made.personal)["part"]))
+    return found
+
+
+def sequences(found) -> list[int]:
+    return [record["seq"] for record in found]
+
+
+class IndexContract:
+    """Subclasses give an empty `index`."""
+
+    # --- documents ----------------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("body", [b"", b"x", b"{}" * 4000, bytes(range(256)) * 4, b"word " * 500_000])
+    async def test_documents_come_back_as_they_were(self, index, body):
+        """A page of any size comes back byte for byte, with its headers in order and its times to the microsecond."""
+        stored = document(body)
+        await index.put_document(stored)
+        assert await index.get_document(stored.key) == stored
+        assert await index.get_document(replace(stored.key, variant="v")) is None
+
+    async def test_documents_are_replaced(self, index):
+        """The newest of one key stands, also a negative answer and one that never expires."""
+        await index.put_document(document())
+        newer = document(b"gone", status=404, max_age=None, fetched_at=NOW + timedelta(seconds=1))
+        await index.put_document(newer)
+        assert await index.get_document(newer.key) == newer
+
+    async def test_keys_do_not_run_into_each_other(self, index):
+        """Keys that read alike when joined are different keys; odd and very long targets are keys like any other."""
+        keys = [
+            DocumentKey("a", "bc"), DocumentKey("ab", "c"), DocumentKey("a", "b", "c"), DocumentKey("a", "b", "", "c"),
+            DocumentKey("a", ODD), DocumentKey("a", "/" + "x" * 20_000),
+        ]  # fmt: skip
+        for number, key in enumerate(keys):
+            await index.put_document(document(b"%d" % number, key))
+        for number, key in enumerate(keys):
+            assert (await index.get_document(key)).body == b"%d" % number
+
+    # --- entries ------------------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("path", ["a/b.bin", ODD, "long/" * 900])
+    async def test_entries(self, index, path):
+        """An entry comes back with everything, is replaced, touched and forgotten under its artifact's identity."""
+        entry = Entry(
+            Artifact(PROJECT, "a" * 40, path), Blob(Digest("sha256", "b" * 64), 2**42), (("x-repo-commit", "a" * 40),),
+            NOW, Digest("git-sha1", "c" * 40), "region:CU,IR",
+        )  # fmt: skip
+        identity = entry.artifact.identity
+        assert await index.get_entry(identity) is None
+        await index.put_entry(entry)
+        found = await index.get_entry(identity)
+        assert found == entry
+        assert (found.artifact.project.hub, found.artifact.project.hub_id) == ("huggingface", "6f00")
+        await index.put_entry(replace(entry, declared=None, restriction=""))
+        await index.touch_entries({identity: NOW + timedelta(days=1), "absent": NOW})
+        assert await index.get_entry(identity) == replace(entry, declared=None, restriction="")
+        await index.forget_entry(identity)
+        await index.forget_entry(identity)
+        assert await index.get_entry(identity) is None
+
+    # --- grants, places -----------------------------------------------------------------------------------------------
+
+    async def test_grants_are_per_credential(self, index):
+        """What one credential was told is never the answer for another, nor for none, nor for another project."""
+        yes = Grant("f1", "huggingface:model:6f00", True, False, NOW)
+        no = Grant("", "huggingface:model:6f00", False, False, NOW, 401, "GatedRepo", "Access to é is restricted", "gated")
+        await index.put_grant(yes)
+        await index.put_grant(no)
+        assert await index.get_grant("f1", yes.project) == yes
+        assert await index.get_grant("", yes.project) == no
+        assert await index.get_grant("f2", yes.project) is None
+        assert await index.get_grant("f1", "huggingface:model:6f01") is None
+        await index.put_grant(replace(yes, allowed=False, status=403))
+        assert (await index.get_grant("f1", yes.project)).allowed is False
+
+    async def test_places(self, index):
+        """Thousands of file paths are stored at once, replaced where they exist, and found one by one."""
+        project = Project("pypi", Kind.PACKAGE, "acme-tools", "pypi")
+        many = [
+            Place("pypi", f"/packages/aa/{number}", Artifact(project, "1.0", f"f{number}"), Digest("sha256", "d" * 64), number,
+                  f"https://files.example/{number}", NOW)
+            for number in range(3000)
+        ]  # fmt: skip
+        await index.put_places(many)
+        bare = Place("pypi", "/packages/aa/7", Artifact(project, "2.0", ODD), None, None)
+        await index.put_places([bare, many[8], bare])
+        await index.put_places([])
+        assert await index.get_place("pypi", "/packages/aa/2999") == many[2999]
+        assert await index.get_place("pypi", "/packages/aa/7") == bare
+        assert await index.get_place("other", "/packages/aa/7") is None
+
+    async def test_many_at_once(self, index):
+        """A crowd that reads and writes the same rows at the same time gets whole answers and no error."""
+        async def visit(number: int) -> None:
+            await index.put_document(document(b"%d" % (number % 3)))
+            assert (await index.get_document(document().key)).body in (b"0", b"1", b"2")
+            await index.put_grant(Grant("f", str(number % 5), True, True, NOW))
+            await index.put_places([Place("h", str(n), Artifact(PROJECT, "1", "p"), None, None) for n in (number % 7, number % 4)])
+        await asyncio.gather(*(visit(number) for number in range(60)))
+        assert index.fault == ""
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    async def test_events_come_back_joined(self, index):
+        """A record comes back as it was handed over, by its decision's id and by a query, and twice added is once there."""
+        given = records(refused(1), Event(EventKind.STARTED, NOW, ACTOR, subject="ledger", detail=(("v", [1, None]),)))
+        assert await index.last_sequence() == -1
+        await index.add_events(given)
+        await index.add_events(given)
+        await index.add_events([])
+        assert await index.query({}, 10, None) == given[::-1]
+        assert await index.find_decision(decision(1).id) == given[0]
+        assert await index.find_decision("no such id") is None
+        assert await index.last_sequence() == 1
+
+    async def test_erased_events_come_back_with_nulls(self, index):
+        """A record whose personal part is gone is indexed without it."""
+        made = seal(prepare(refused(1), bytes(16)), 0, GENESIS)
+        await index.add_events([display(json.loads(made.line), None)])
+        found = (await index.query({"rule": "origin-cn"}, 1, None))[0]
+        assert (found["actor"]["name"], found["decision"]["request"]["user_agent"]) == (None, None)
+
+    @pytest.fixture
+    async def filled(self, index):
+        globex = Facts(publisher=Fact(Publisher("globex", "Globex", "company"), "catalogue"))
+        other = replace(ACTOR, name="u:other", groups=("lab", "research"), country="DE")
+        pypi = Project("pypi", Kind.PACKAGE, "globex-tools", "pypi")
+        warned = Verdict(Effect.WARN, Effect.WARN, (replace(RULE, id="licence", effect=Effect.WARN),), "")
+        made = records(
+            refused(0),
+            allowed(1, actor=other, facts=globex, project=pypi, path="globex_tools-1.0.tar.gz"),
+            Event(EventKind.ALLOWED, NOW, other, decision(2, verdict=warned, actor=other)),
+            Event(EventKind.REPEATED, NOW, ACTOR, subject=decision(0).id, count=5),
+            Event(EventKind.WRITE_REFUSED, NOW, other, subject="pkg:pypi/globex-tools"),
+            aged(refused(5, path="later.bin"), 10),
+            aged(allowed(6), 20),
+        )
+        await index.add_events(made[:3])
+        await index.add_events(made[3:])
+        return index
+
+    @pytest.mark.parametrize(
+        ("where", "expected"),
+        [
+            ({}, [6, 5, 4, 3, 2, 1, 0]),
+            ({"actor": "u:other"}, [4, 2, 1]),
+            ({"group": "research"}, [4, 2, 1]),
+            ({"group": "research", "kind": "allowed"}, [2, 1]),
+            ({"publisher": "acme"}, [6, 5, 3, 2, 0]),
+            ({"publisher": "globex"}, [1]),
+            ({"country": "DE", "effect": "warn"}, [2]),
+            ({"rule": "origin-cn"}, [5, 3, 0]),
+            ({"rule": "licence"}, [2]),
+            ({"list": "house"}, [5, 3, 0]),
+            ({"effect": "deny"}, [5, 3, 0]),
+            ({"kind": "repeated"}, [3]),
+            ({"artifact": "pkg:pypi/globex-"}, [4, 1]),
+            ({"artifact": "pkg:huggingface/umbrella/"}, [6, 5, 3, 2, 0]),
+            ({"artifact": "pkg:huggingface/umbrella/", "actor": "u:other"}, [2]),
+            ({"artifact": "pkg:", "rule": "origin-cn", "country": "US"}, [5, 3, 0]),
+            ({"artifact": "pkg:PyPI/"}, []),
+            ({"artifact": "pkg:%"}, []),
+            ({"since": "2026-12-01"}, [6, 5]),
+            ({"since": "2026-12-02T10:00:00.123456Z", "until": "2026-12-12T10:00:00.123456+00:00"}, [5]),
+            ({"until": "2026-11-22"}, []),
+            ({"until": "2026-12-01", "effect": "deny"}, [3, 0]),
+            ({"since": "2026-12-01", "effect": "deny", "artifact": "pkg:huggingface/umbrella"}, [5]),
+            ({"actor": "nobody"}, []),
+            ({"actor": "' OR 1=1 --"}, []),
+        ],
+    )
+    async def test_questions(self, filled, where, expected):
+        """Each condition, alone and together, gives exactly the events for which all hold, newest first.
+
+        A repeat is found under what its decision is found under.
+        """
+        assert sequences(await filled.query(where, 100, None)) == expected
+
+    async def test_pages(self, filled):
+        """`before` continues where a page ended, without gap or overlap, for every driver of the query."""
+        for where in ({}, {"rule": "origin-cn"}, {"artifact": "pkg:"}, {"artifact": "pkg:huggingface", "publisher": "acme"}):
+            whole = sequences(await filled.query(where, 100, None))
+            paged, before = [], None
+            while page := sequences(await filled.query(where, 2, before)):
+                paged += page
+                before = page[-1]
+            assert paged == whole
+
+    async def test_bad_questions(self, index):
+        """Unknown keys and times that are none are all named at once."""
+        with pytest.raises(InputError) as caught:
+            await index.query({"colour": "red", "since": "yesterday", "until": "2026-13-01"}, 1, None)
+        assert [problem.place for problem in caught.value.problems] == ["colour", "since", "until"]
+
+    async def test_forget_and_fill_again(self, filled):
+        """An emptied copy is empty and can be filled again."""
+        before = await filled.query({}, 100, None)
+        await filled.forget_events()
+        assert (await filled.last_sequence(), await filled.query({"kind": "refused"}, 9, None)) == (-1, [])
+        await filled.add_events(before[::-1])
+        assert await filled.query({}, 100, None) == before
+
+    async def test_dense_and_rare(self, index):
+        """Rare conditions among thousands of events are found whichever of the plans is taken."""
+        rare = replace(ACTOR, name="u:rare")
+        events = [
+            refused(n, actor=rare if n == 17 else ACTOR, path=f"f{n % 100:02}", verdict=ALLOW if n % 2 else VERDICT, at=NOW.astimezone(UTC))
+            for n in range(5000)
+        ]  # fmt: skip
+        await index.add_events(records(*events))
+        prefix = f"{decision(path='f17').artifact}"
+        assert sequences(await index.query({"actor": "u:rare", "effect": "allow"}, 5, None)) == [17]
+        assert sequences(await index.query({"effect": "deny"}, 3, None)) == [4998, 4996, 4994]
+        assert sequences(await index.query({"artifact": prefix, "effect": "allow"}, 3, None)) == [4917, 4817, 4717]
+        assert sequences(await index.query({"artifact": prefix, "effect": "deny"}, 3, None)) == []
+        assert sequences(await index.query({"artifact": prefix, "actor": "u:rare"}, 3, None)) == [17]
