@@ -43,8 +43,8 @@ test: check ## check, then the tests (under 10 minutes; ARGS="-k name" for some 
 torture: $(STAMP) ## the tests that need full counts
 	$(BIN)/pytest -m torture --timeout 3600 $(ARGS)
 
-bench: $(STAMP) ## measure, side by side with other mirrors where they are installed
-	$(BIN)/python -m bench $(ARGS)
+bench: $(STAMP) ## run every measurement under bench/
+	@for file in bench/[a-z]*.py; do name=$$(basename "$$file" .py); echo "== $$name"; $(BIN)/python -m "bench.$$name" $(ARGS) || exit 1; done
 
 demo: $(STAMP) ## a stand-in hub, the mirror, a sample policy and a few refusals; no network
 	$(BIN)/python -m tests.support.demo $(ARGS)

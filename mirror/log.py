@@ -92,7 +92,8 @@ def configure(level: str = "info", form: str = "auto", stream: TextIO | None = N
     )
     root = logging.getLogger()
     root.handlers[:] = [_StdlibHandler(sink, formatter)]
-    root.setLevel(max(number, logging.INFO) if number > logging.DEBUG else number)
+    # What libraries call information is noise to an operator; at `debug` it is wanted.
+    root.setLevel(max(number, logging.WARNING) if number > logging.DEBUG else number)
     logging.captureWarnings(capture=True)
     return sink
 

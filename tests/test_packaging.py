@@ -157,3 +157,23 @@ def test_make_lists_its_targets():
     done = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
     listed = {line.split()[0] for line in done.stdout.splitlines()}
     assert listed == {"help", "setup", "serve", "test", "check", "torture", "bench", "demo", "mutants", "clean"}
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("3 passed", 0), ("1 failed, 2 passed", 2)])
+def test_continuous_integration_reports_what_make_test_did(tmp_path: Path, outcome: str, code: int):
+    """`.ci/run` ends as `make test` ends, prints pytest's closing line last, and can be run again."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
+    line = f"===== {outcome} in 0.01s ====="
+    (tmp_path / "Makefile").write_text(f"test:\n\t@echo '{line}'\n\t@echo afterwards\n\t@exit {code}\n")
+    packages = tmp_path / "bin" / "apt-get"
+    packages.parent.mkdir()
+    packages.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    packages.chmod(0o755)
+    environ = {**os.environ, "PATH": f"{packages.parent}{os.pathsep}{os.environ['PATH']}"}
+    for _ in range(2):
+        done = subprocess.run([str(tmp_path / ".ci" / "run")], env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert done.stdout.splitlines()[-1] == line
+    asked = (tmp_path / "asked").read_text().splitlines() if (tmp_path / "asked").exists() else ["update -qq"]
+    assert asked[0] == "update -qq"

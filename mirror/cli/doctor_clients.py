@@ -70,8 +70,9 @@ def _git(what: Examination, folder: Path) -> Finding:
     if git is None:
         return Finding("skip", "git", "not installed here")
     found = _run("git ls-remote", [git, "ls-remote", f"{what.endpoint}/{what.model}", "HEAD"], what, folder)
-    if found.status == "warn":
-        return replace(found, hint="git is refused where a rule could reach into a repository; use hf download")
+    if found.status == "warn" or "error: 403" in found.detail or "error: 451" in found.detail:
+        # A pack cannot be filtered, so clones may be refused as such (DESIGN 6).
+        return replace(found, status="warn", hint="the mirror refuses git where rules could reach into a repository; use hf download")
     return found
 
 

@@ -19,6 +19,7 @@ from mirror.core.purl import parse_loose
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mirror.core.facts import Facts
     from mirror.core.nouns import Artifact
     from mirror.policy.epoch import Epoch
 
@@ -125,9 +126,9 @@ def explain(
         _give_up(error.problems, as_json)
     facts = complete_facts(stated, asked.artifact, epoch.catalogue, epoch.lineage)
     found = derivation(epoch.policy, asked.artifact, facts, asked.actor, asked.now)
-    found |= {"policy": epoch.policy.digest, "catalogue": epoch.catalogue.digest, "lists": dict(epoch.editions)}
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        trace = {key: found[key] for key in ("default", "determining")} | {"trace": found["rules"]}
+        click.echo(json.dumps(_decision(epoch, asked, facts) | trace, ensure_ascii=False))
     else:
         click.echo("\n".join(_page(found)))
     sys.exit(0 if found["effect"] in ("allow", "warn") else 1)
@@ -208,6 +209,21 @@ def _facts(path: Path | None) -> dict[str, Any]:
 
 
 # --- output ------------------------------------------------------------------------------------------------------
+
+
+def _decision(epoch: Epoch, asked: _Question, facts: Facts) -> dict[str, Any]:
+    """The decision as everything else prints it (`docs/schema/decision.json`); `id` is null, for nothing was recorded."""
+    from mirror.audit.record import decision_json
+    from mirror.core.decision import Decision, RequestInfo
+    from mirror.policy.evaluate import evaluate
+
+    verdict = evaluate(epoch.policy, asked.artifact, facts, asked.actor, asked.now)
+    decision = Decision(
+        id="", at=asked.now, verdict=verdict, sentence=verdict.sentence, artifact=asked.artifact, actor=asked.actor,
+        facts=facts, policy=epoch.policy.digest, catalogue=epoch.catalogue.digest, lists=epoch.editions,
+        request=RequestInfo("", "", "", ""), status=verdict.status,
+    )  # fmt: skip
+    return decision_json(decision) | {"id": None}
 
 
 def _failures(epoch: Epoch) -> list[Any]:

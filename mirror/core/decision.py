@@ -107,6 +107,13 @@ class Verdict:
         )
 
     @property
+    def status(self) -> int:
+        """The HTTP status that answers it: 200, or 451 where a determining rule is legal (RFC 7725), else 403."""
+        if self.effect.serves:
+            return 200
+        return 451 if self.effect is Effect.DENY and self.legal else 403
+
+    @property
     def recall(self) -> bool:
         """Whether clients that hold a copy should be told to drop it."""
         return any(

@@ -16,7 +16,7 @@ from mirror.core.decision import Effect, Mode
 from mirror.core.errors import InputError, Problem
 from mirror.core.purl import parse_loose
 from mirror.decode import decode, load_yaml, unknown_key
-from mirror.policy import conditions, identity
+from mirror.policy import conditions, identity, listed
 from mirror.policy.countries import CODES, build_sets, resolve
 from mirror.policy.evaluate import run_tests
 from mirror.policy.given import Failure, PolicyTest, read_facts
@@ -24,7 +24,7 @@ from mirror.policy.grammar import DefaultsText, ExceptionText, FileText, RuleTex
 from mirror.policy.indexing import index
 from mirror.policy.operators import Building
 from mirror.policy.patterns import PatternSet, parse_pattern
-from mirror.policy.rules import Network, Policy, Rule, Scope, Waived
+from mirror.policy.rules import Network, Policy, Rule, Scope, Waived, tabulate
 from mirror.policy.subject import ON_UNKNOWN
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ __all__ = ["FailedTest", "Policy", "TestsFail", "compile_policy", "reference_tim
 
 T = TypeVar("T")
 
-_BUILDERS: Final = {**identity.BUILDERS, **conditions.BUILDERS}
+_BUILDERS: Final = {**identity.BUILDERS, **listed.BUILDERS, **conditions.BUILDERS}
 
 
 @dataclass(slots=True)
@@ -140,7 +140,8 @@ def _assembled(work: _Work, texts: Sequence[tuple[str, str]]) -> Policy:
         needs=frozenset(fact for rule in work.rules for fact in _reads(rule)),
         sets=work.sets,
         boundaries=tuple(sorted({moment for pair in dated for moment in pair if moment is not None})),
-        index=index(work.rules),
+        index=index(work.rules, exceptions),
+        table=tabulate(work.rules, exceptions),
         warnings=tuple(work.warnings),
     )
 
@@ -272,6 +273,7 @@ def _rule(
         min_confidence=stated.min_confidence, release=stated.release, waiver=stated.waiver,
         applies_to=_jurisdictions(building, f"{place}.applies_to", stated.applies_to), when=stated.when,
         identity=tuple(condition for condition in read if condition.identity),
+        rest=tuple(condition for condition in read if not condition.identity),
     )  # fmt: skip
 
 

@@ -14,14 +14,14 @@ from mirror.core.facts import Fact, Facts
 from mirror.core.nouns import HUGGINGFACE, PYPI, FileKind, Kind
 from mirror.policy import licences
 from mirror.policy.countries import resolve
-from mirror.policy.operators import ORDERS, Building, Test, asking, fits, gate, numbers, words
+from mirror.policy.operators import ORDERS, Building, Test, asking, fits, gate, numbers, only_any, words
 from mirror.policy.patterns import Glob, glob
-from mirror.policy.subject import NO, Outcome, Subject, Truth, View, unknown
+from mirror.policy.subject import FAILS, HOLDS, NO, Outcome, Subject, View, unknown
 
 Judge = Callable[[Subject, View], Outcome]
 Gate = frozenset[tuple[str, Hashable]]
 
-YES: Final = Outcome(Truth.YES)
+YES: Final = Outcome(HOLDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class Condition:
 
     `reads` are facts of `core.facts.Facts` (and `client_country`, `lineage`); `identity` marks what may be asked of an
     ancestor too; `gate` are index keys of which the subject must have one (None: always asked); `exact` and `globs`
-    likewise for names; `salience` orders the causes; `dated` marks what changes with time alone.
+    likewise for names; `salience` orders the causes; `dated` marks what changes with time alone. `alone` says that it is
+    one `any`: where no key but that for "unknown" is there, it is unknown and needs not be asked.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Condition:
     identity: bool = False
     salience: int = 5
     dated: bool = False
+    alone: bool = False
 
 
 def _text(value: Any) -> str:
@@ -90,7 +92,8 @@ def single(
             return of_project if per_file and subject.whole else open_
 
         gates = None if permits and per_file else gate(key, pairs)
-        return Condition(key, judge, frozenset({field}), gates, salience=4 if per_file else 6)
+        alone = not per_file and only_any(pairs)
+        return Condition(key, judge, frozenset({field}), gates, salience=4 if per_file else 6, alone=alone)
 
     return build
 
@@ -102,7 +105,7 @@ def answering(tests: Sequence[Test[Any]], cause: str) -> Callable[[Any, str], Ou
     def answer(value: Any, grade: str) -> Outcome:
         found = made.get((value, grade))
         if found is None:
-            found = Outcome(Truth.YES, cause.format(plainly(value)), grade=grade) if fits(tests, value) else NO
+            found = Outcome(HOLDS, cause.format(plainly(value)), grade=grade) if fits(tests, value) else NO
             if len(made) < _KEPT:
                 made[value, grade] = found
         return found
@@ -176,7 +179,7 @@ def _age(building: Building, place: str, raw: Any) -> Condition:
                 free_at = boundary
         if not holds:
             return NO
-        return Outcome(Truth.YES, f"was published {fact.value.date().isoformat()}", grade=fact.confidence, free_at=free_at)
+        return Outcome(HOLDS, f"was published {fact.value.date().isoformat()}", grade=fact.confidence, free_at=free_at)
 
     return Condition("age_days", judge, frozenset({"published_at"}), None, salience=7, dated=True)
 
@@ -189,7 +192,7 @@ def _plus(moment: datetime, span: timedelta) -> datetime | None:
 
 
 def _size(building: Building, place: str, raw: Any) -> Condition:
-    bounds = numbers(building, place, raw, size)
+    bounds = [(ORDERS[word], bound) for word, bound in numbers(building, place, raw, size)]
     permits = building.permits
 
     def judge(subject: Subject, view: View) -> Outcome:
@@ -197,9 +200,10 @@ def _size(building: Building, place: str, raw: Any) -> Condition:
         if fact is None or fact.value is None:
             return (YES if permits else NO) if subject.whole else unknown("size")
         value = fact.value
-        if all(ORDERS[word](value, bound) for word, bound in bounds):
-            return Outcome(Truth.YES, f"is {value} bytes", grade=fact.confidence)
-        return NO
+        for holds, bound in bounds:
+            if not holds(value, bound):
+                return NO
+        return Outcome(HOLDS, f"is {value} bytes", grade=fact.confidence)
 
     return Condition("size", judge, frozenset({"size"}), None, salience=4)
 
@@ -225,7 +229,7 @@ def _file(building: Building, place: str, raw: Any) -> Condition:
             if (found is not None) is not (word in ("any", "all")):
                 return NO
             shown = shown or found or ""
-        return Outcome(Truth.YES, f"matches '{shown}'" if shown else "has a file name that is not listed")
+        return Outcome(HOLDS, f"matches '{shown}'" if shown else "has a file name that is not listed")
 
     return Condition("file", judge, frozenset(), None if permits else _file_gate(pairs), salience=4)
 
@@ -272,9 +276,9 @@ def _license(building: Building, place: str, raw: Any) -> Condition:
         if not values or fact is None:
             if None in unstated:
                 return unknown("license")
-            return Outcome(Truth.YES, "states no licence") if all(unstated) else NO
+            return Outcome(HOLDS, "states no licence") if all(unstated) else NO
         truth, grade, _ = asked(((values, fact.confidence),), True)
-        return NO if truth is Truth.NO else Outcome(truth, f"is licensed {' and '.join(values)}", grade=grade)
+        return NO if truth is FAILS else Outcome(truth, f"is licensed {' and '.join(values)}", grade=grade)
 
     return Condition("license", judge, frozenset({"license"}), salience=6, gate=_license_gate(pairs))
 
@@ -293,7 +297,16 @@ def _license_gate(pairs: list[tuple[str, tuple[str, ...]]]) -> Gate | None:
 
 
 def _any_of(matchers: tuple[Callable[[str], object], ...]) -> Callable[[str], bool]:
-    return lambda text: any(matches(text) for matches in matchers)
+    if len(matchers) == 1:
+        return matchers[0]  # type: ignore[return-value]  # any truth will do
+
+    def matches_any(text: str) -> bool:
+        for matches in matchers:
+            if matches(text):
+                return True
+        return False
+
+    return matches_any
 
 
 def several(key: str, field: str, cause: str, *, only: str = "", flag: bool = True) -> Callable[[Building, str, Any], Condition]:
@@ -322,7 +335,7 @@ def several(key: str, field: str, cause: str, *, only: str = "", flag: bool = Tr
                     return unknown(key)
             texts = (value,) if isinstance(value, str) else tuple(value) or ("",)
             truth, grade, at = asked([(text.casefold(), grade) for text in texts], True)
-            if truth is Truth.NO:
+            if truth is FAILS:
                 return NO
             shown = texts[max(at, 0)]
             return Outcome(truth, cause.format(shown) if shown else cause.format("nothing"), grade=grade)
@@ -345,7 +358,7 @@ def _client_country(building: Building, place: str, raw: Any) -> Condition:
     def judge(subject: Subject, view: View) -> Outcome:
         return answer(subject.country, "A") if subject.country else open_
 
-    return Condition("client.country", judge, frozenset({"client_country"}), gate("client", pairs), salience=5)
+    return Condition("client.country", judge, frozenset({"client_country"}), gate("client", pairs), alone=only_any(pairs))
 
 
 def _blocks_client(building: Building, place: str, raw: Any) -> Condition:
@@ -363,7 +376,7 @@ def _blocks_client(building: Building, place: str, raw: Any) -> Condition:
         if blocked is not bool(raw):
             return NO
         where = country or "this country"
-        return Outcome(Truth.YES, f"is withheld by its hub from {where}" if blocked else f"is not withheld from {where}")
+        return Outcome(HOLDS, f"is withheld by its hub from {where}" if blocked else f"is not withheld from {where}")
 
     return Condition("upstream.blocks_client", judge, frozenset({"blocked_countries", "client_country"}), None, salience=8)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from mirror.core.decision import Effect, Match, Mode, RuleHit, Verdict
 from mirror.core.nouns import HUGGINGFACE, PYPI, Artifact
 from mirror.policy import licences, sentences
 from mirror.policy.given import Failure, run_one
-from mirror.policy.subject import Subject, Truth
+from mirror.policy.rules import Held, Ruling, certain
+from mirror.policy.subject import FAILS, HOLDS, OPEN, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -19,20 +21,9 @@ if TYPE_CHECKING:
     from mirror.core.facts import Ancestor, Facts
     from mirror.policy.catalogue import Catalogue
     from mirror.policy.lineage import Lineage
-    from mirror.policy.rules import Held, Policy, Rule, Rulings
+    from mirror.policy.rules import Policy, Rule, Rulings
 
 _STARTS = (2, 1, 0)
-
-
-@dataclass(slots=True)
-class Ruling:
-    """A rule that took part, with how it held. (Not frozen: hundreds are made in one judgement, and none leaves it.)"""
-
-    rule: Rule
-    held: Held
-    hit: RuleHit
-    #: Whether it answers `defaults.action: deny`.
-    permits: bool
 
 
 def evaluate(policy: Policy, artifact: Artifact, facts: Facts, actor: Actor, now: datetime) -> Verdict:
@@ -43,17 +34,15 @@ def evaluate(policy: Policy, artifact: Artifact, facts: Facts, actor: Actor, now
     subject = Subject(artifact, facts, actor, now)
     rulings = rule_on(policy, subject)
     effect, would = _outcomes(policy, rulings)
-    decisive = [r for r in rulings if _enforced(r) and r.hit.effect is effect and (effect is not Effect.ALLOW or r.permits)]
-    chosen = set(map(id, decisive))
-    decisive.sort(key=_certainty)
-    ordered = [*decisive, *sorted((ruling for ruling in rulings if id(ruling) not in chosen), key=_certainty)]
+    decisive, others = _parted(rulings, effect)
+    ordered = [*decisive, *others]
     boundary = policy.next_boundary(now)
     until = min((moment for moment in (boundary, subject.until) if moment is not None), default=None)
     available = _available(decisive) if effect is Effect.QUARANTINE else None
     return Verdict(
         effect=effect,
         would=would,
-        rules=tuple(ruling.hit for ruling in ordered),
+        rules=tuple([ruling.hit for ruling in ordered]),
         sentence=sentences.sentence(artifact, effect, decisive, rulings, available),
         matches=_matches(subject),
         lineage=_lineage(ordered, facts),
@@ -66,37 +55,85 @@ def evaluate(policy: Policy, artifact: Artifact, facts: Facts, actor: Actor, now
 def rule_on(policy: Policy, subject: Subject) -> list[Ruling]:
     """Every rule that holds, for certain or for want of a fact, in the order of the file."""
     found = []
-    for number in sorted(candidates(policy.index, subject)):
-        rule = policy.rules[number]
-        if rule.active(subject.now) and rule.binds(subject.actor):
+    table, now, actor, own = policy.table, subject.now, subject.actor, subject.own
+    asked, lacking = candidates(policy.index, subject)
+    bound: dict[int, bool] = {}
+    for number in sorted(asked.union(lacking)):
+        rule, dated, bounds, sole = table[number]
+        if dated and not rule.active(now):
+            continue
+        if bounds is not None:
+            if bounds not in bound:
+                bound[bounds] = rule.binds(actor)
+            if not bound[bounds]:
+                continue
+        if number not in asked:
+            ruling = _open(policy, rule, lacking[number])
+        elif sole is None:
             held = rule.judge(subject)
-            if held is not None and (ruling := ruled(policy, rule, held, subject)) is not None:
-                found.append(ruling)
+            ruling = None if held is None else ruled(policy, rule, held, subject)
+        else:
+            outcome = sole(subject, own)
+            truth = outcome.truth
+            if truth is FAILS:
+                continue
+            if truth is HOLDS:
+                ruling = _certain(policy, rule, certain(rule.conditions[0], outcome), subject)
+            else:
+                ruling = _open(policy, rule, outcome.unknown)
+        if ruling is not None:
+            found.append(ruling)
     return found
+
+
+def _open(policy: Policy, rule: Rule, fact: str) -> Ruling | None:
+    """What a rule without exceptions does where its one condition lacks `fact`; worked out once."""
+    doubts = rule.doubts
+    if fact not in doubts:
+        doubts[fact] = _doubted(policy, rule, Held(OPEN, (fact,)), "")
+    return doubts[fact]
 
 
 def ruled(policy: Policy, rule: Rule, held: Held, subject: Subject) -> Ruling | None:
     """What a rule that holds does here: softened by a weak match, decided by an unknown fact, lifted by an exception."""
-    effect, missing = rule.effect, ""
-    if held.truth is Truth.UNKNOWN:
-        effect, missing = _on_unknown(policy, rule, held)
-        if (effect is Effect.ALLOW or rule.effect is Effect.ALLOW) and rule.on_unknown is None:
-            return None  # a default never lets an unknown pass as permitted, and never refuses what is permitted anyway
-    elif held.review or held.grade > rule.min_confidence:
+    if held.truth is not OPEN:
+        return _certain(policy, rule, held, subject)
+    if rule.id in policy.exceptions:
+        return _doubted(policy, rule, held, _lifted(policy, rule, subject))
+    try:
+        return rule.doubts[held.unknown]
+    except KeyError:
+        ruling = rule.doubts[held.unknown] = _doubted(policy, rule, Held(OPEN, held.unknown), "")
+        return ruling
+
+
+def _certain(policy: Policy, rule: Rule, held: Held, subject: Subject) -> Ruling:
+    effect = rule.effect
+    if held.review or held.grade > rule.min_confidence:
         effect = Effect.REVIEW if effect is Effect.ALLOW else min(effect, Effect.REVIEW)
+    permits = rule.effect is Effect.ALLOW and effect is Effect.ALLOW
+    lifted = _lifted(policy, rule, subject) if not permits and rule.id in policy.exceptions else ""
+    return _ruling(rule, held, _hit(rule, effect, sentences.cause(held, ""), lifted, ""), permits=permits)
+
+
+def _doubted(policy: Policy, rule: Rule, held: Held, lifted: str) -> Ruling | None:
+    effect, missing = _on_unknown(policy, rule, held)
+    if (effect is Effect.ALLOW or rule.effect is Effect.ALLOW) and rule.on_unknown is None:
+        return None  # a default never lets an unknown pass as permitted, and never refuses what is permitted anyway
     permits = rule.effect is Effect.ALLOW and effect.serves
-    if missing and not permits and effect is Effect.ALLOW:
+    if effect is Effect.ALLOW and not permits:
         return None
-    lifted = ""
-    if not permits and rule.id in policy.exceptions:
-        lifted = next((one.id for one in policy.exceptions[rule.id] if one.covers(subject.own, subject.actor, subject.now)), "")
-    if missing and not lifted:  # depends on the rule and the missing fact alone
-        hit = rule.doubts.get(missing)
-        if hit is None:
-            hit = rule.doubts[missing] = _hit(rule, effect, sentences.cause(held, missing), "", missing)
-    else:
-        hit = _hit(rule, effect, sentences.cause(held, missing), lifted, missing)
-    return Ruling(rule, held, hit, permits)
+    return _ruling(rule, held, _hit(rule, effect, sentences.cause(held, missing), "" if permits else lifted, missing), permits=permits)
+
+
+def _lifted(policy: Policy, rule: Rule, subject: Subject) -> str:
+    """The id of an exception that lifts the rule here, else empty."""
+    return next((one.id for one in policy.exceptions[rule.id] if one.covers(subject.own, subject.actor, subject.now)), "")
+
+
+def _ruling(rule: Rule, held: Held, hit: RuleHit, *, permits: bool) -> Ruling:
+    enforced = rule.mode is Mode.ENFORCE and not hit.exception
+    return Ruling(rule, held, hit, permits, enforced, 2 * -hit.effect + bool(hit.unknown))
 
 
 def _hit(rule: Rule, effect: Effect, cause: str, lifted: str, missing: str) -> RuleHit:
@@ -114,22 +151,38 @@ def _on_unknown(policy: Policy, rule: Rule, held: Held) -> tuple[Effect, str]:
     return policy.on_unknown[fact], fact
 
 
-def _enforced(ruling: Ruling) -> bool:
-    return ruling.hit.mode is Mode.ENFORCE and not ruling.hit.exception
+_RANK = attrgetter("rank")
 
 
-def _certainty(ruling: Ruling) -> tuple[int, bool]:
-    return -ruling.hit.effect, bool(ruling.hit.unknown)
+def _parted(rulings: Sequence[Ruling], effect: Effect) -> tuple[list[Ruling], list[Ruling]]:
+    """Those that decided on `effect`, and all others; each the strongest first."""
+    permitting = effect is Effect.ALLOW
+    decisive: list[Ruling] = []
+    others: list[Ruling] = []
+    for ruling in rulings:
+        decides = ruling.enforced and ruling.hit.effect is effect and (ruling.permits or not permitting)
+        (decisive if decides else others).append(ruling)
+    decisive.sort(key=_RANK)
+    others.sort(key=_RANK)
+    return decisive, others
 
 
 def _outcomes(policy: Policy, rulings: Sequence[Ruling]) -> tuple[Effect, Effect]:
     """The enforced effect, and the one if audit rules were enforced too."""
-    effects = []
-    for audit in (False, True):
-        taking = [r for r in rulings if not r.hit.exception and (audit or r.hit.mode is Mode.ENFORCE)]
-        permitted = policy.permits_by_default or any(ruling.permits for ruling in taking)
-        effects.append(max((r.hit.effect for r in taking), default=Effect.ALLOW) if permitted else Effect.DENY)
-    return effects[0], effects[1]
+    effect = would = Effect.ALLOW
+    served = would_be = policy.permits_by_default
+    for ruling in rulings:
+        hit = ruling.hit
+        if hit.exception:
+            continue
+        if hit.effect > would:
+            would = hit.effect
+        would_be = would_be or ruling.permits
+        if ruling.enforced:
+            if hit.effect > effect:
+                effect = hit.effect
+            served = served or ruling.permits
+    return effect if served else Effect.DENY, would if would_be else Effect.DENY
 
 
 def _available(decisive: Sequence[Ruling]) -> datetime | None:
@@ -153,18 +206,23 @@ def _lineage(rulings: Sequence[Ruling], facts: Facts) -> tuple[Ancestor, ...]:
 # --- which rules can hold -----------------------------------------------------------------------------------------
 
 
-def candidates(index: Rulings, subject: Subject) -> set[int]:
-    """A superset of the rules that hold: those that are always asked, and those of which the subject has a key."""
-    found = set(index.always)
-    keyed = index.keyed
+def candidates(index: Rulings, subject: Subject) -> tuple[set[int], dict[int, str]]:
+    """The rules that must be asked, and those that, unless they are among these, lack a fact (by number).
+
+    Every other rule does not hold: it needs a key that the subject has not.
+    """
+    found, lacking = set(index.always), dict[int, str]()
+    keyed, open_ = index.keyed, index.open
     for key in _keys(subject):
         if (numbers := keyed.get(key)) is not None:
             found.update(numbers)
+        if key[1] is None and key in open_:
+            lacking.update(open_[key])
     _named(index.names, index.globs, subject.own.name, found)
     if index.ancestor_names or index.ancestor_globs:
         for view in subject.ancestors():
             _named(index.ancestor_names, index.ancestor_globs, view.name, found)
-    return found
+    return found, lacking
 
 
 def _named(names: Mapping[str, tuple[int, ...]], globs: Mapping[str, Sequence[tuple[object, int]]], name: str, found: set[int]) -> None:

@@ -7,12 +7,13 @@ For a fact with several values: `any` some value is listed, `all` every value is
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from mirror.core.errors import Problem
-from mirror.policy.subject import Truth
+from mirror.policy.subject import FAILS, HOLDS, OPEN, Truth
 
 if TYPE_CHECKING:
     from mirror.policy.catalogue import Catalogue
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 WORDS: Final = ("any", "all", "none", "not_in")
 ORDERS: Final[Mapping[str, Callable[[float, float], bool]]] = {
-    "lt": lambda a, b: a < b, "lte": lambda a, b: a <= b, "gt": lambda a, b: a > b, "gte": lambda a, b: a >= b,
+    "lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge,
 }  # fmt: skip
 
 
@@ -106,24 +107,41 @@ def numbers(
 
 Asked = tuple[Truth, str, int]
 
-_NO: Final[Asked] = (Truth.NO, "A", -1)
-_OPEN: Final[Asked] = (Truth.UNKNOWN, "A", -1)
+_NO: Final[Asked] = (FAILS, "A", -1)
+_OPEN: Final[Asked] = (OPEN, "A", -1)
 
 
 def asking(tests: Sequence[Test[T]]) -> Callable[[Sequence[tuple[T, str]], bool], Asked]:
-    """`ask` for these tests; by far the commonest, one `any`, is answered without looking at operators."""
-    if len(tests) != 1 or tests[0].word != "any":
+    """`ask` for these tests. By far the commonest, a single one, is answered without looking at operators."""
+    if len(tests) != 1:
         return lambda values, complete: ask(tests, values, complete=complete)
-    listed = tests[0].listed
+    word, listed = tests[0].word, tests[0].listed
+    return _some(listed, word == "any") if word in ("any", "not_in") else _every(listed, word == "all")
 
-    def ask_any(values: Sequence[tuple[T, str]], complete: bool) -> Asked:
+
+def _some(listed: Callable[[T], Any], wanted: bool) -> Callable[[Sequence[tuple[T, str]], bool], Asked]:
+    def some(values: Sequence[tuple[T, str]], complete: bool) -> Asked:
         witness, best = -1, "~"
         for index, (value, weight) in enumerate(values):
-            if weight < best and listed(value):
+            if weight < best and bool(listed(value)) is wanted:
                 witness, best = index, weight
-        return (Truth.YES, best, witness) if witness >= 0 else _NO if complete else _OPEN
+        return (HOLDS, best, witness) if witness >= 0 else _NO if complete else _OPEN
 
-    return ask_any
+    return some
+
+
+def _every(listed: Callable[[T], Any], wanted: bool) -> Callable[[Sequence[tuple[T, str]], bool], Asked]:
+    def every(values: Sequence[tuple[T, str]], complete: bool) -> Asked:
+        weakest = "A"
+        for value, weight in values:
+            if bool(listed(value)) is not wanted:
+                return _NO
+            weakest = max(weakest, weight)
+        if not complete or (wanted and not values):
+            return _OPEN
+        return HOLDS, weakest, 0 if values else -1
+
+    return every
 
 
 def fits(tests: Sequence[Test[T]], value: T) -> bool:
@@ -136,7 +154,7 @@ def ask(tests: Sequence[Test[T]], values: Sequence[tuple[T, str]], *, complete: 
 
     With `complete` False the values are a lower bound: what they do not settle is unknown.
     """
-    truth, grade, witness = Truth.YES, "A", -1
+    truth, grade, witness = HOLDS, "A", -1
     for test in tests:
         positive = test.word in ("any", "all")
         wanted = test.word in ("any", "none")  # whether a listed value (else an unlisted one) settles it
@@ -147,23 +165,37 @@ def ask(tests: Sequence[Test[T]], values: Sequence[tuple[T, str]], *, complete: 
         settles = test.word in ("any", "not_in")
         if best >= 0:
             if not settles:
-                return Truth.NO, "A", -1
+                return FAILS, "A", -1
             grade, witness = max(grade, values[best][1]), best
         elif settles:
             if complete:
-                return Truth.NO, "A", -1
-            truth = Truth.UNKNOWN
+                return FAILS, "A", -1
+            truth = OPEN
         elif not complete or (positive and not values):
-            truth = Truth.UNKNOWN
+            truth = OPEN
         else:
             grade = max([grade, *(weight for _, weight in values)])
             witness = 0 if values and witness < 0 else witness
     return truth, grade, witness
 
 
+def only_any(pairs: Sequence[tuple[str, tuple[Any, ...]]]) -> bool:
+    """Whether `any` is the only operator."""
+    return len(pairs) == 1 and pairs[0][0] == "any"
+
+
 def gate(feature: str, pairs: Sequence[tuple[str, tuple[Any, ...]]]) -> frozenset[tuple[str, Hashable]] | None:
     """The index keys without which an `any` cannot hold; (feature, None) stands for unknown. None: no such keys."""
     for word, operand in pairs:
-        if word == "any" and len(pairs) >= 1:
+        if word == "any":
             return frozenset({*((feature, item) for item in operand), (feature, None)})
     return None
+
+
+def fraction(building: Building, place: str, raw: Any, default: float) -> int:
+    """A number from 0 to 1 in 1/10,000; None is the default."""
+    value = default if raw is None else raw
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        building.wrong(place, f"expected a number from 0 to 1, found {value!r}")
+        value = default
+    return round(value * 10_000)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mirror.core.decision import Effect, Match, Mode, RuleHit
-from mirror.policy.subject import ON_UNKNOWN, Outcome, Subject, Truth, View, grade_of
+from mirror.core.decision import Effect, Mode, RuleHit
+from mirror.policy.subject import FAILS, HOLDS, ON_UNKNOWN, OPEN, Outcome, Subject, Truth, View, grade_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Container, Hashable, Mapping, Sequence
     from datetime import datetime
 
     from mirror.core.actor import Actor
     from mirror.core.errors import Problem
     from mirror.core.facts import Ancestor
-    from mirror.policy.conditions import Condition
+    from mirror.policy.conditions import Condition, Judge
     from mirror.policy.given import PolicyTest
     from mirror.policy.patterns import PatternSet
 
@@ -42,12 +43,17 @@ class Scope:
 
 
 def _within(address: str, networks: Sequence[Network]) -> bool:
+    ip = _address(address)
+    return ip is not None and any(ip in network for network in networks)
+
+
+@lru_cache(maxsize=1024)
+def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        ip = ip_address(address.partition("%")[0])
+        ip = ip_address(text.partition("%")[0])
     except ValueError:
-        return False
-    mapped = getattr(ip, "ipv4_mapped", None)  # ::ffff:10.0.0.1 is 10.0.0.1 on a dual-stack socket
-    return any((mapped or ip) in network for network in networks)
+        return None
+    return getattr(ip, "ipv4_mapped", None) or ip  # ::ffff:10.0.0.1 is 10.0.0.1 on a dual-stack socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +90,23 @@ class Held:
     causes: tuple[tuple[int, str], ...] = ()
     path: tuple[Ancestor, ...] = ()
     view: View | None = None
-    matches: tuple[Match, ...] = ()
     free_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Ruling:
+    """A rule that took part, with how it held.
+
+    `permits`: whether it answers `defaults.action: deny`. `enforced`: neither audited nor lifted. `rank` sorts the
+    strongest first, and what is certain before what is not. (Not frozen: hundreds are made, and none leaves here.)
+    """
+
+    rule: Rule
+    held: Held
+    hit: RuleHit
+    permits: bool
+    enforced: bool
+    rank: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +134,23 @@ class Rule:
     applies_to: frozenset[str] = frozenset()
     #: The conditions that are asked of ancestors too, where `inherit`.
     identity: tuple[Condition, ...] = ()
+    rest: tuple[Condition, ...] = ()
     when: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    #: Hits for want of a fact, remembered: they depend on the rule and the fact alone.
-    doubts: dict[str, RuleHit] = field(default_factory=dict, compare=False, repr=False)
+    #: What it does for want of facts, by fact: that depends on the policy alone, so it is worked out once.
+    doubts: dict[str | tuple[str, ...], Ruling | None] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def bounds(self) -> Hashable:
+        """What `binds` depends on; None where everybody is bound."""
+        scope = self.scope
+        if scope.groups or scope.not_groups or scope.networks or self.applies_to:
+            return scope, self.applies_to, self.effect is Effect.ALLOW
+        return None
+
+    @property
+    def sole(self) -> Judge | None:
+        """The judge of its only condition, where the artifact alone is asked; else None."""
+        return self.conditions[0].judge if len(self.conditions) == 1 and not self.inherit else None
 
     def active(self, now: datetime) -> bool:
         """Whether `now` is within its dates."""
@@ -136,29 +171,27 @@ class Rule:
         if not self.inherit:
             return _all(self.conditions, subject, subject.own)
         found = self._inherited(subject, self.identity)
-        if found is None:
-            return None
-        rest = tuple(c for c in self.conditions if not c.identity)
-        held = _all(rest, subject, subject.own) if rest else _CERTAIN
-        return None if held is None else found if held is _CERTAIN else _both(found, held)
+        if found is None or not self.rest:
+            return found
+        held = _all(self.rest, subject, subject.own)
+        return None if held is None else _both(found, held)
 
     def _inherited(self, subject: Subject, identity: tuple[Condition, ...]) -> Held | None:
         best = _all(identity, subject, subject.own)
-        if best is not None and best.truth is Truth.YES and best.grade <= self.min_confidence:
+        if best is not None and best.truth is HOLDS and best.grade <= self.min_confidence:
             return best
         for view in subject.ancestors():
             held = _all(identity, subject, view)
             if held is None:
                 continue
-            if held.truth is Truth.YES and view.ancestor is not None:
+            if held.truth is HOLDS and view.ancestor is not None:
                 path = subject.path_to(view.ancestor)
                 grade = max(held.grade, grade_of(min(edge.confidence for edge in path)))
-                causes = tuple((weight, cause) for weight, cause in held.causes)
-                held = Held(held.truth, (), grade, held.review, causes, path, view, held.matches, held.free_at)
+                held = Held(held.truth, (), grade, held.review, held.causes, path, view, held.free_at)
             if best is None or (held.truth, -ord(held.grade)) > (best.truth, -ord(best.grade)):
                 best = held
-        if (best is None or best.truth is not Truth.YES) and not subject.complete:
-            return Held(Truth.UNKNOWN, (*(best.unknown if best else ()), "lineage"))
+        if (best is None or best.truth is not HOLDS) and not subject.complete:
+            return Held(OPEN, (*best.unknown, "lineage")) if best is not None else _DOUBT["lineage"]
         return best
 
 
@@ -167,53 +200,56 @@ def _all(conditions: tuple[Condition, ...], subject: Subject, view: View) -> Hel
     if len(conditions) == 1:
         return _single(conditions[0], subject, view)
     doubts: tuple[str, ...] = ()
-    grade, review, free_at = "A", False, None
-    causes: list[tuple[int, str]] = []
-    path: tuple[Ancestor, ...] = ()
-    matches: tuple[Match, ...] = ()
+    holding: list[tuple[Condition, Outcome]] = []
     for condition in conditions:
-        outcome: Outcome = condition.judge(subject, view)
-        if outcome.matches:
-            subject.seen += outcome.matches
-            matches = outcome.matches
-        if outcome.truth is Truth.NO:
+        outcome = condition.judge(subject, view)
+        truth = outcome.truth
+        if truth is FAILS:
             return None
-        if outcome.truth is Truth.UNKNOWN:
+        if truth is OPEN:
             doubts += (outcome.unknown,)
-            continue
-        grade = max(grade, outcome.grade)
-        review = review or outcome.review
-        path = outcome.path or path
-        free_at = outcome.free_at or free_at
-        if outcome.cause:
-            causes.append((condition.salience, outcome.cause))
-    truth = Truth.UNKNOWN if doubts else Truth.YES
-    return Held(truth, doubts, grade, review, tuple(causes), path, None, matches, free_at)
+        else:
+            holding.append((condition, outcome))
+    if doubts:
+        return _DOUBT[doubts[0]] if len(doubts) == 1 else Held(OPEN, doubts)
+    return _joined(holding)
+
+
+def _joined(holding: Sequence[tuple[Condition, Outcome]]) -> Held:
+    """The conjunction of conditions that all hold: as sure as the weakest."""
+    return Held(
+        HOLDS, (),
+        max(outcome.grade for _, outcome in holding),
+        any(outcome.review for _, outcome in holding),
+        tuple((condition.salience, outcome.cause) for condition, outcome in holding if outcome.cause),
+        next((outcome.path for _, outcome in holding if outcome.path), ()),
+        None,
+        next((outcome.free_at for _, outcome in holding if outcome.free_at is not None), None),
+    )  # fmt: skip
 
 
 #: What holds only for want of one fact, by fact.
-_CERTAIN = Held(Truth.YES)
-_DOUBT: dict[str, Held] = {fact: Held(Truth.UNKNOWN, (fact,)) for fact in ON_UNKNOWN}
+_DOUBT: dict[str, Held] = {fact: Held(OPEN, (fact,)) for fact in ON_UNKNOWN}
 
 
 def _single(condition: Condition, subject: Subject, view: View) -> Held | None:
     """`_all` of one condition: the commonest rule."""
     outcome = condition.judge(subject, view)
-    if outcome.matches:
-        subject.seen += outcome.matches
-    if outcome.truth is Truth.NO:
-        return None
-    if outcome.truth is Truth.UNKNOWN:
-        return _DOUBT[outcome.unknown]
-    causes = ((condition.salience, outcome.cause),) if outcome.cause else ()
-    return Held(outcome.truth, (), outcome.grade, outcome.review, causes, outcome.path, None, outcome.matches, outcome.free_at)
+    truth = outcome.truth
+    return certain(condition, outcome) if truth is HOLDS else None if truth is FAILS else _DOUBT[outcome.unknown]
+
+
+def certain(condition: Condition, outcome: Outcome) -> Held:
+    """How a rule of this one condition holds, given that it does."""
+    _, cause, _, grade, review, path, free_at = outcome
+    return Held(HOLDS, (), grade, review, ((condition.salience, cause),) if cause else (), path, None, free_at)
 
 
 def _both(one: Held, other: Held) -> Held:
     return Held(
         min(one.truth, other.truth), (*one.unknown, *other.unknown), max(one.grade, other.grade),
         one.review or other.review, (*one.causes, *other.causes), one.path or other.path, one.view or other.view,
-        one.matches or other.matches, one.free_at or other.free_at,
+        one.free_at or other.free_at,
     )  # fmt: skip
 
 
@@ -223,10 +259,39 @@ class Rulings:
 
     always: tuple[int, ...]
     keyed: Mapping[tuple[str, Hashable], tuple[int, ...]]
+    #: By the key for "unknown": rules that are then open, unless another key brings them in, with the fact they lack.
+    open: Mapping[tuple[str, Hashable], Mapping[int, str]]
     names: Mapping[str, tuple[int, ...]]
     globs: Mapping[str, tuple[tuple[Callable[[str], object], int], ...]]
     ancestor_names: Mapping[str, tuple[int, ...]]
     ancestor_globs: Mapping[str, tuple[tuple[Callable[[str], object], int], ...]]
+
+
+class Row(NamedTuple):
+    """A rule as the judgement goes through it.
+
+    `dated`: whether it has dates. `bounds`: rules of one number bind the same clients; None binds everybody. `sole`: the
+    judge of its one condition, or None where there is more to it (conditions, lineage, exceptions).
+    """
+
+    rule: Rule
+    dated: bool
+    bounds: int | None
+    sole: Judge | None
+
+
+def tabulate(rules: Sequence[Rule], lifted: Container[str]) -> tuple[Row, ...]:
+    """The rows of `rules`; `lifted` are ids of rules with exceptions."""
+    numbers: dict[Hashable, int | None] = {None: None}
+    return tuple(
+        Row(
+            rule,
+            rule.since is not None or rule.until is not None,
+            numbers.setdefault(rule.bounds, len(numbers)),
+            None if rule.id in lifted else rule.sole,
+        )
+        for rule in rules
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +314,7 @@ class Policy:
     sets: Mapping[str, frozenset[str]]
     boundaries: tuple[datetime, ...]
     index: Rulings = field(repr=False)
+    table: tuple[Row, ...] = field(default=(), repr=False)
     #: What is permitted but probably not meant; `policy check` shows it.
     warnings: tuple[Problem, ...] = ()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from heapq import nlargest
 from itertools import chain, pairwise
 from math import log
@@ -140,7 +141,7 @@ class ScreeningList:
     """One edition of a list, indexed. Immutable once built; a question costs a few milliseconds at 40,000 names."""
 
     __slots__ = ("_domains", "_grams", "_postings", "_rows", "_solid", "_vocabulary", "_words",
-                 "digest", "direction", "edition", "entries", "meaning", "name")  # fmt: skip
+                 "boundaries", "digest", "direction", "edition", "entries", "meaning", "name")  # fmt: skip
 
     def __init__(
         self, name: str, edition: str, entries: Sequence[ListEntry], meaning: str, direction: str, *, digest: str = ""
@@ -151,6 +152,9 @@ class ScreeningList:
         """
         self.name, self.edition, self.meaning, self.direction, self.digest = name, edition, meaning, direction, digest
         self.entries = tuple(entries)
+        dates = {day for entry in self.entries for day in (entry.listed_on, entry.until) if day is not None}
+        #: When an entry begins or ends to be listed: midnights UTC, sorted.
+        self.boundaries = tuple(datetime(day.year, day.month, day.day, tzinfo=UTC) for day in sorted(dates))
         #: (name, number of the entry, whether it is a weak alias)
         self._rows: list[tuple[Name, int, bool]] = []
         self._solid: defaultdict[str, array[int]] = defaultdict(_ids)

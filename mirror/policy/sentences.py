@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mirror.core.facts import Ancestor
-    from mirror.policy.evaluate import Ruling
-    from mirror.policy.rules import Held
+    from mirror.policy.rules import Held, Ruling
 
 _MADE: Final = {
     "finetune": ("is a finetune of", "a finetune of"),
@@ -115,6 +114,8 @@ def line(text: str) -> str:
 
     Letters outside latin-1 lose their marks where they can (NFKD), else become `?`.
     """
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
     kept = []
     for character in " ".join(text.split()):
         if character <= "~" or "\xa1" <= character <= "\xff":

@@ -32,6 +32,12 @@ class Truth(IntEnum):
     YES = 2
 
 
+#: Bound once: an enumeration's members are looked up slowly, and these are looked at for every rule.
+FAILS: Final = Truth.NO
+OPEN: Final = Truth.UNKNOWN
+HOLDS: Final = Truth.YES
+
+
 class Outcome(NamedTuple):
     """A condition's answer. (A tuple: hundreds are made in one judgement.) `cause` is half a sentence; `unknown` a key of `ON_UNKNOWN`.
 
@@ -45,7 +51,6 @@ class Outcome(NamedTuple):
     grade: str = "A"
     review: bool = False
     path: tuple[Ancestor, ...] = ()
-    matches: tuple[Match, ...] = ()
     free_at: datetime | None = None
 
 
@@ -132,6 +137,7 @@ class Subject:
         self.edges: tuple[Ancestor, ...] = (facts.ancestors.value if facts.ancestors else None) or ()
         self.complete = lineage_complete(facts, artifact.project)
         self.until: datetime | None = None
+        #: What lists said, below the review band too: the record shows it.
         self.seen: list[Match] = []
         self._views: list[View] | None = None
         found, self.origin_complete = self._origins()

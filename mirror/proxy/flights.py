@@ -148,10 +148,14 @@ class Flights:
             task.exception()
 
     async def _opened(self, flight: Flight) -> None:
-        """Wait for the first answer, but not past a client's patience for headers (10 s; huggingface.md section 2)."""
+        """Wait for the first answer, but not past a client's patience for headers (10 s; huggingface.md section 2).
+
+        Where the size is known the answer's head needs no upstream: it leaves at most `reply.body.FIRST` (5 s) after this.
+        """
         opened = asyncio.ensure_future(flight.opened())
+        limit = 8.0 if flight.source.size is None else 3.5
         try:
-            await asyncio.wait_for(opened, min(8.0, flight.source.ask.patience + 1.0))
+            await asyncio.wait_for(opened, min(limit, flight.source.ask.patience + 1.0))
         except TimeoutError:
             if flight.size is None or not flight.has_spool:
                 raise UpstreamDown("", "no answer yet; the transfer goes on", retry_after=5.0) from None

@@ -78,7 +78,8 @@ class Recorder:
             ticket = self._ledger.repeat(known.decision, must_be_durable=not verdict.effect.serves)
             return known if verdict.effect.serves else replace(known, ticket=ticket)
         await self._keep_pages(facts)
-        decision = self._decide(actor, artifact, facts, verdict, epoch, info, now)
+        status = 200 if kind is EventKind.STEERED else verdict.status  # a page that leaves something out is served
+        decision = self._decide(actor, artifact, facts, verdict, epoch, info, now, status)
         ticket = self._ledger.record(Event(kind=kind, at=now, actor=actor, decision=decision, detail=detail))
         recorded = Recorded(decision, ticket)
         _keep(self._recorded, key, recorded, _DECISIONS)
@@ -99,12 +100,12 @@ class Recorder:
         epoch: Epoch,
         info: RequestInfo,
         now: datetime,
+        status: int,
     ) -> Decision:
         identity = ulid(now, self._entropy(10))
         sentence = verdict.sentence
         if verdict.effect > Effect.WARN:
             sentence += f" Decision {identity}; ask at {self.contact}." if self.contact else f" Decision {identity}."
-        refused_status = 451 if verdict.effect is Effect.DENY and verdict.legal else 403
         return Decision(
             id=identity,
             at=now,
@@ -117,7 +118,7 @@ class Recorder:
             catalogue=epoch.catalogue.digest,
             lists=epoch.editions,
             request=info,
-            status=200 if verdict.effect.serves else refused_status,
+            status=status,
             contact=self.contact,
         )
 

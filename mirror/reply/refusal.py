@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from mirror.core.canonical import instant
 from mirror.core.decision import Effect
 
 if TYPE_CHECKING:
@@ -36,11 +37,6 @@ def one_line(text: str) -> str:
     return "".join(character if " " <= character <= "~" else "?" for character in flat)
 
 
-def status_of(decision: Decision) -> int:
-    """451 where a determining rule is tagged legal (RFC 7725), else 403; never 404, never 401."""
-    return 451 if decision.effect is Effect.DENY and decision.verdict.legal else 403
-
-
 def decision_url(call: Call, decision_id: str) -> str:
     """The page that explains one decision."""
     return f"{call.public_url}/-/blocked/{decision_id}"
@@ -53,6 +49,8 @@ def reason_phrase(decision: Decision, url: str) -> str:
     head = one_line(f"{_TITLES.get(decision.effect, 'Blocked')}: rule '{rule}', {decision.artifact.project.name}")
     tail = " - see " + one_line(url)
     cause = one_line(determining.cause) if determining else ""
+    if decision.verdict.available_from is not None:  # pip prints nothing but this line
+        cause = f"available from {decision.verdict.available_from:%Y-%m-%d}, {cause}"
     room = MAX_REASON - len(head) - len(tail) - 1
     if cause and room >= 12:
         cause = cause if len(cause) <= room else cause[: room - 3].rstrip() + "..."
@@ -97,7 +95,7 @@ def refuse(call: Call, decision: Decision, dialect_headers: Iterable[tuple[str, 
     """The refusal of DESIGN 6 without what only one ecosystem needs, which comes in `dialect_headers`."""
     url = decision_url(call, decision.id)
     determining = decision.verdict.determining
-    status = status_of(decision)
+    status = decision.verdict.status
     return problem(
         status,
         _TITLES.get(decision.effect, "Blocked by policy"),
@@ -121,7 +119,7 @@ def refuse(call: Call, decision: Decision, dialect_headers: Iterable[tuple[str, 
             "contact": decision.contact,
             "waiver": _waiver(decision),
             "available_from": (
-                decision.verdict.available_from.isoformat() if decision.verdict.available_from else None
+                instant(decision.verdict.available_from) if decision.verdict.available_from else None
             ),
         },
     )

@@ -242,7 +242,7 @@ class Front:
     def _record(self, request: web.Request, response: web.StreamResponse | None, trace: Trace) -> None:
         seconds = time.perf_counter() - trace.started
         status = response.status if response is not None else 499
-        sent = response.body_length if response is not None and response.prepared else 0
+        sent = _length(request, response)
         self._metrics.requests.labels(trace.hub, trace.route, _method(request.method), str(status)).inc()
         self._metrics.seconds.labels(trace.hub, trace.route).observe(seconds)
         log.info(
@@ -260,6 +260,15 @@ class Front:
             **({"fault": trace.fault} if trace.fault else {}),
             **trace.extra,
         )
+
+
+def _length(request: web.Request, response: web.StreamResponse | None) -> int:
+    """Body bytes: those that left, or of a plain answer those that are about to."""
+    if response is None or request.method == "HEAD":
+        return 0
+    if response.prepared or not isinstance(response, web.Response):
+        return response.body_length
+    return len(response.body) if isinstance(response.body, (bytes, bytearray)) else 0
 
 
 def _method(method: str) -> str:

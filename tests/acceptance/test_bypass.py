@@ -151,7 +151,6 @@ MANNERS: tuple[tuple[str, dict[str, str]], ...] = (
     ("GET", {"Authorization": f"Bearer {ALICE}"}),
     ("GET", {"User-Agent": "llama-cpp", "Accept": "application/json"}),
     ("POST", {}),
-    ("PUT", {}),
     ("OPTIONS", {}),
 )
 
@@ -233,11 +232,11 @@ def probes(world: World, *, mixtures: int, letters: int, manners: int, seed: int
                 for probe in make(denied, how):
                     bases = [mount] if mount == "" else [mount, "", mount * 2] if number == 0 else [rng.choice([mount, ""])]
                     ways = MANNERS[1:] if number == 0 and first else rng.sample(MANNERS, manners if number == 0 else 1)
-                ways = ways if judged else ()  # what is refused whatever it asks for needs no manners
                     for base in bases:
                         spelt = replace(probe, target=base + probe.target)
                         yield spelt, denied, row
-                        for method, headers in ways if base in (mount, "") else ():
+                        # What is refused whatever it asks for needs no manners.
+                        for method, headers in ways if judged and base in (mount, "") else ():
                             yield _put(spelt, method, headers), denied, row
 
 
@@ -305,7 +304,8 @@ class Findings:
         for text in readings(answer.body):
             if MARK in text:
                 self.leaks.append(f"CANARY in {answer.status} {probe} <- {denied}")
-            if any(secret in text for secret in denied.secrets):
+            # An answer may repeat what was asked, nothing more.
+            if any(secret in text for secret in denied.secrets if secret.decode() not in probe.target):
                 self.leaks.append(f"digest of a denied file in {answer.status} {probe} <- {denied}")
         if answer.status >= 500:
             self.leaks.append(f"{answer.status} {probe} <- {denied}: {answer.body[:200]!r}")
@@ -374,7 +374,7 @@ def test_cold(world: World, tmp_path: Path) -> None:
     with running_mirror(tmp_path / "mirror", world.hub, world.index, world.policy, **world.config()) as mirror:
         learn_mapped_paths(world, mirror)
         findings = Findings(mirror.url)
-        findings.attack(everything(world, mirror.url, mixtures=60, letters=6, manners=2, seed=1))
+        findings.attack(_few(everything(world, mirror.url, mixtures=60, letters=6, manners=2, seed=1), 5000))
         findings.check(mirror, at_least=1000)
     assert not world.hub.requests.where(origin="cas")
 
@@ -387,18 +387,18 @@ def test_warm(world: World, tmp_path: Path) -> None:
         _cache_everything(world, mirror)
         mirror.set_policy(world.policy)
         online = Findings(mirror.url)
-        online.attack(everything(world, mirror.url, mixtures=40, letters=4, manners=2, seed=2))
+        online.attack(_few(everything(world, mirror.url, mixtures=40, letters=4, manners=2, seed=2), 3500))
         online.check(mirror, at_least=800)
         with _outage(world):
             gone = Findings(mirror.url)
-            gone.attack(_few(everything(world, mirror.url, mixtures=20, letters=2, manners=1, seed=3), 900))
+            gone.attack(_few(everything(world, mirror.url, mixtures=20, letters=2, manners=1, seed=3), 700))
             gone.leaks = _without_outages(gone.leaks)
             gone.check(mirror, at_least=200)
             mirror.stop()
             mirror.config["network"] = "offline"
             mirror.start()
             offline = Findings(mirror.url)
-            offline.attack(_few(everything(world, mirror.url, mixtures=20, letters=2, manners=1, seed=4), 900))
+            offline.attack(_few(everything(world, mirror.url, mixtures=20, letters=2, manners=1, seed=4), 700))
             offline.leaks = _without_outages(offline.leaks)
             offline.check(mirror, at_least=200)
             mirror.set_policy("version: 1\nrules: []\n")

@@ -6,6 +6,7 @@ import datetime as dt
 import ipaddress
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -183,6 +184,32 @@ def test_a_client_that_fails_is_quoted():
         found = [one for one in clients(Examination(None, index.simple_url, "", "", "no-such-thing", settings)) if one.status != "skip"]
     assert found
     assert all(one.status == "fail" and "no-such-thing" in one.detail for one in found), found
+
+
+@pytest.mark.acceptance
+def test_a_real_mirror_passes_with_the_real_clients(tmp_path: Path):
+    """The mirror as a process in front of a hub and an index satisfies every check and every installed client."""
+    with running_hub() as hub, running_index() as index:
+        urls = {**hub.urls(), **index.urls()}
+        rows = {
+            "huggingface": {"upstreams": [urls["hub"]], "origins": [urls["hub"], urls["cdn"]]},
+            "pypi": {"upstreams": [urls["index"]], "origins": [urls["files"]]},
+        }
+        (tmp_path / "mirror.yaml").write_text(json.dumps({"listen": {"port": 0}, "hubs": rows}))
+        line = [sys.executable, "-m", "mirror.cli.main", "serve"]
+        with subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=PLAIN, text=True) as serving:
+            try:
+                url = re.search(r"ready on (\S+)", serving.stdout.readline())[1]
+                environ = {"HF_ENDPOINT": url, "PIP_INDEX_URL": f"{url}/pypi/simple/", "UV_DEFAULT_INDEX": f"{url}/pypi/simple/"}
+                code, found = doctor("--url", url, "--model", "acme/tiny-bert", "--package", "acme-lib", **environ)
+            finally:
+                serving.terminate()
+                serving.wait(40)
+    # git may be refused by the mirror as such: that is told, and is no failure.
+    assert {row["check"] for row in found if row["status"] not in ("ok", "skip")} <= {"git ls-remote"}, found
+    assert not [row for row in found if row["status"] == "fail"], found
+    assert {"hub: no way round", "index: no way round", "pip download"} <= {row["check"] for row in found if row["status"] == "ok"}
+    assert code == 0
 
 
 # --- a way round --------------------------------------------------------------------------------------------------

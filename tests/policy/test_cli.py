@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
+
 from mirror.cli.policy import policy
 
 
@@ -53,8 +56,20 @@ def test_explain_shows_the_derivation_and_exits_by_effect(run):
     """`explain` prints the sentence and each condition; 1 where it would not be served, 0 where it would."""
     refused = run("explain", "acme/x", "--policy", "policy.yaml", "--json", text=DENY)
     found = json.loads(refused.output)
-    assert (refused.exit_code, found["effect"], found["rules"][0]["conditions"][0]["held"]) == (1, "deny", "yes")
+    assert (refused.exit_code, found["effect"], found["trace"][0]["conditions"][0]["held"]) == (1, "deny", "yes")
     assert run("explain", "globex/x", "--policy", "policy.yaml").exit_code == 0
+
+
+@pytest.mark.parametrize("artifact", ["acme/x", "globex/x", "pkg:pypi/acme-app@1.0?file_name=acme_app-1.0.tar.gz"])
+def test_explain_prints_a_decision_as_the_published_schema_has_it(run, artifact):
+    """`explain --json` is one decision of `docs/schema/decision.json`, who asks and the status of its answer included."""
+    text = "rules: [{id: r, when: {artifact: 'acme/*'}, effect: deny, legal: true, basis: b}]\n"
+    found = json.loads(run("explain", artifact, "--as", "g", "--policy", "policy.yaml", "--json", text=text).output)
+    schema = json.loads((Path(__file__).parents[2] / "docs" / "schema" / "decision.json").read_text())
+    Draft202012Validator(schema).validate(found)
+    denied = artifact == "acme/x"
+    assert (found["status"], [rule["id"] for rule in found["rules"]]) == ((451, ["r"]) if denied else (200, []))
+    assert (found["id"], found["actor"]["groups"]) == (None, ["g"])
 
 
 def test_explain_reads_facts_groups_and_country(run, tmp_path):

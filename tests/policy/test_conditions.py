@@ -76,7 +76,7 @@ CASES = [
     ({"vulnerability": "CVE-2026-*"}, PYPI, {"vulnerabilities": ("CVE-2026-1",)}, YES), ({"vulnerability": True}, PYPI, {"vulnerabilities": ()}, NO), ({"vulnerability": True}, PYPI, {}, WARN),
     # lists
     ({"list_match": ["house"]}, "globex/x#m", {}, YES), ({"list_match": ["house"]}, HF, {}, NO), ({"list_match": "house"}, "stranger/x#m", {}, REVIEW),
-    ({"list_match": "house"}, "stranger/x#m", {"names": ("Listed Corporation",)}, YES), ({"list_match": "house"}, "subsidiary/x#m", {}, NO),
+    ({"list_match": "house"}, "stranger/x#m", {"names": ("Listed Corporation",)}, YES), ({"list_match": "house"}, "subsidiary/x#m", {}, YES),
     ({"list_match": {"lists": ["house"], "ownership": {"aggregate_min": 0.5}}}, "subsidiary/x#m", {}, YES),
     ({"list_match": {"lists": ["house"], "ownership": {"aggregate_min": 0.7}}}, "subsidiary/x#m", {}, NO),
     # the client

@@ -163,7 +163,7 @@ def test_what_is_not_known_gets_at_least_what_on_unknown_says(when, situation, w
 @FEW
 @given(rules(), situations())
 def test_the_index_leaves_nothing_out(made, situation):
-    """Asking every rule in turn, without the index, finds exactly the rules that the verdict names."""
+    """Asking every rule in turn, without the index, finds exactly what the verdict finds, for the same causes."""
     from mirror.core.purl import parse_loose
     from mirror.policy.derive import derive
     from mirror.policy.evaluate import ruled, rule_on
@@ -179,11 +179,11 @@ def test_the_index_leaves_nothing_out(made, situation):
         from dataclasses import replace
         stated = replace(stated, ancestors=edges(artifact, *chain))
     subject = Subject(thing, derive(stated, thing, CATALOGUE, LINEAGE), actor, NOW)
-    found = [ruling.rule.id for ruling in rule_on(the_policy, subject)]
+    found = [ruling.hit for ruling in rule_on(the_policy, subject)]
     slow = []
     for rule in the_policy.rules:
-        if rule.active(NOW) and rule.binds(actor) and (held := rule.judge(subject)) is not None and ruled(the_policy, rule, held, subject):
-            slow.append(rule.id)
+        if rule.active(NOW) and rule.binds(actor) and (held := rule.judge(subject)) is not None and (ruling := ruled(the_policy, rule, held, subject)):
+            slow.append(ruling.hit)
     assert found == slow
 
 

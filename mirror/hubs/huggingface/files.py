@@ -11,7 +11,7 @@ from mirror.core.decision import EventKind
 from mirror.core.errors import HubSaysNo, Malformed
 from mirror.core.http import matches
 from mirror.hubs.huggingface.facts import file_facts
-from mirror.hubs.huggingface.paths import PLURALS, is_commit, kind_of, parse_path, parse_repo, parse_revision
+from mirror.hubs.huggingface.paths import PLURALS, Repo, is_commit, kind_of, parse_path, parse_repo, parse_revision
 from mirror.hubs.huggingface.replies import topic
 from mirror.reply.body import respond
 from mirror.reply.refusal import one_line
@@ -68,7 +68,7 @@ class FileRoutes:
             if call.head:
                 await hub.locate(artifact, credential)
                 await admission.ticket.durable()
-                return _head(call, headers, file)
+                return _head(call, headers | _pinned(call, page, path, revision), file)
             body = await hub.gateway.open(admission)
         except HubSaysNo as no:
             if no.cause in _NOTED:
@@ -134,6 +134,17 @@ def _warn(headers: dict[str, str], admission: Admission) -> None:
     if determining is not None and admission.decision.effect.word == "warn":
         about = topic(determining.id, admission.artifact.project)
         headers["X-HF-Warning"] = f"{about}; {one_line(admission.decision.sentence)[:2000]}"
+
+
+def _pinned(call: Call, page: RepoPage, path: str, revision: str) -> dict[str, str]:
+    """Where the GET that follows a HEAD gets this very commit, although the branch may move in between.
+
+    huggingface_hub takes the URL to download from `Location` whatever the status; without it the bytes of a newer commit
+    would be kept under the older one's entity tag. On a 200 the field redirects nobody (RFC 9110 section 10.2.2).
+    """
+    if revision == page.commit:
+        return {}
+    return {"Location": call.public_url + call.mount + Repo.of(page.project).file("resolve", page.commit, path)}
 
 
 def _head(call: Call, headers: dict[str, str], file: HubFile | None) -> web.Response:

@@ -149,7 +149,7 @@ async def test_unknown_routes_may_be_forwarded(standin: StandInHub, tmp_path: Pa
         answer = await mirror.get("/api/models/acme/tiny-bert/treesize/main")
         assert (answer.status, answer.json()["path"]) == (200, "/")
         html = await mirror.get("/acme/tiny-bert/blob/main/config.json")
-        assert html.status in (404, 502)
+        assert html.status == 403  # not an API route: no rule could judge it
 
 
 async def test_xet_tokens_are_not_given(standin: StandInHub, mirror: Mirror) -> None:
