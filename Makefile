@@ -38,7 +38,7 @@ check: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(BIN)/lint-imports
 
 test: check ## check, then the tests (under 10 minutes; ARGS="-k name" for some of them)
-	$(BIN)/pytest -m "not torture" $(ARGS)
+	$(BIN)/pytest -m "not torture" --numprocesses 2 --dist loadfile $(ARGS)
 
 torture: $(STAMP) ## the tests that need full counts
 	$(BIN)/pytest -m torture --timeout 3600 $(ARGS)
@@ -50,7 +50,7 @@ demo: $(STAMP) ## a stand-in hub, the mirror, a sample policy and a few refusals
 	$(BIN)/python -m tests.support.demo $(ARGS)
 
 mutants: $(STAMP) ## take each guard away in turn; its test must go red
-	$(BIN)/python -m tests.support.mutants $(ARGS)
+	$(BIN)/python -m tests.mutants --write docs/traps-last-run.txt $(ARGS)
 
 clean: ## the environment and all caches (the mirror's data under var/ stays)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -16,7 +16,7 @@ from mirror.core.actor import Actor
 from mirror.core.facts import Fact, Facts
 from mirror.core.nouns import FileKind
 from mirror.core.purl import parse_loose
-from mirror.policy import conditions, identity, listed
+from mirror.policy import conditions, identity, listed, measures
 from mirror.policy.catalogue import Catalogue, Stated
 from mirror.policy.compile import compile_policy
 from mirror.policy.derive import derive
@@ -65,7 +65,7 @@ def build():
     """(policy, catalogue, lineage, seconds that compiling took)."""
     rules = [_rule(kind, n) for kind in range(len(KINDS)) for n in range(12)]
     used = {key for rule in rules for key in rule["when"]}
-    known = {*conditions.BUILDERS, *identity.BUILDERS, *listed.BUILDERS}
+    known = {*conditions.BUILDERS, *identity.BUILDERS, *listed.BUILDERS, *measures.BUILDERS}
     if known - used:
         raise SystemExit(f"conditions without a rule: {sorted(known - used)}")
     denied = [f"pkg:huggingface/denied-org-{n % 977}/model-{n}" for n in range(100_000)]

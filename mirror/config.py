@@ -101,6 +101,7 @@ class HubConfig:
     dialect: Literal["huggingface", "pypi"]
     mount: str = "/"
     hosts: tuple[str, ...] = ()
+    port: Port | None = None
     upstreams: tuple[Url, ...] = ()
     origins: tuple[str, ...] | None = None
     token: Hidden | None = None
@@ -277,7 +278,10 @@ def schema() -> dict[str, Any]:
     """The JSON Schema of `mirror.yaml` (draft 2020-12)."""
     found = TypeAdapter(Config).json_schema()
     found["properties"].pop("file", None)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Entrepôt configuration", **found}
+    for node in (found, *found.get("$defs", {}).values()):
+        if "properties" in node:
+            node.setdefault("additionalProperties", False)  # unknown keys are errors
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found, "title": "Entrepôt configuration"}
 
 
 def effective(config: Config) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from mirror.core.errors import Problem
-from mirror.lists.loading import shipped
+from mirror.lists.loading import LOADERS, shipped
 
 if TYPE_CHECKING:
     from mirror.config import Config, HubConfig
@@ -50,6 +50,11 @@ def remarks(config: Config) -> Iterator[str]:
         )
     if config.listen.tls.cert is None and not _loopback(config.listen.host) and not config.listen.trusted_proxies:
         yield "hub tokens of clients cross the network in the clear: set listen.tls, or put a TLS proxy in front"
+    if config.clients.header is not None and not config.listen.trusted_proxies:
+        yield "clients.header is believed only from listen.trusted_proxies, of which there are none: nobody is in a group by it"
+    for name, group in config.clients.groups.items():
+        if group.tokens:
+            yield f"clients.groups.{name}.tokens: this release knows no mirror credentials; only subnets and header tell who is in it"
     if config.policy.path is None:
         yield "policy.path is null: there are no rules at all"
     elif config.policy.path == shipped("profiles") / "observe" / "policy.yaml":
@@ -103,6 +108,9 @@ def _files(config: Config, fault: Fault) -> Iterator[Problem]:
     policy = config.policy.path
     if policy is not None and not policy.exists():
         yield fault("policy.path", f"there is no file or folder {str(policy)!r}")
+    for name, row in config.lists.items():
+        if row.loader not in LOADERS:
+            yield fault(f"lists.{name}.loader", f"unknown loader {row.loader!r}; there are: {', '.join(LOADERS)}")
     for at, name in enumerate(config.catalogue):
         if name != "builtin" and not Path(name).exists():
             yield fault(f"catalogue[{at}]", f"there is no file or folder {name!r} (`builtin` is the shipped catalogue)")
@@ -110,14 +118,12 @@ def _files(config: Config, fault: Fault) -> Iterator[Problem]:
 
 def _clients(config: Config, fault: Fault) -> Iterator[Problem]:
     clients = config.clients
-    if clients.header is not None and not config.listen.trusted_proxies:
-        yield fault("clients.header", "is believed only from listen.trusted_proxies, of which there are none")
     subnets: dict[str, str] = {}
     for name, group in clients.groups.items():
         place = f"clients.groups.{name}"
         if group.header and clients.header is None:
             yield fault(f"{place}.header", "clients.header names no header to read these values from")
-        if group.tokens:
+        if group.tokens and not (group.subnets or group.header):
             yield fault(f"{place}.tokens", "this release knows no mirror credentials; tell groups by subnet or by header")
         for network in group.subnets:
             if subnets.setdefault(network, name) != name:
@@ -149,13 +155,18 @@ def _absent(config: Config, fault: Fault) -> Iterator[Problem]:
 def _hubs(config: Config, fault: Fault) -> Iterator[Problem]:
     mounts: dict[str, str] = {}
     hosts: dict[str, str] = {}
+    ports: dict[int, str] = {config.listen.port: "listen"}
     for name, row in config.hubs.items():
         place = f"hubs.{name}"
         if not _NAME.fullmatch(name):
             yield fault(place, "a hub's name is letters, digits, dots, dashes and underscores")
         yield from _hub(row, place, fault)
-        if not row.hosts and mounts.setdefault(row.mount, name) != name:
+        if not (row.hosts or row.port) and mounts.setdefault(row.mount, name) != name:
             yield fault(f"{place}.mount", f"{row.mount or '/'!r} is already the mount of {mounts[row.mount]!r}")
+        if row.port == 0:
+            yield fault(f"{place}.port", "clients have to know it: name one")
+        elif row.port is not None and ports.setdefault(row.port, name) != name:
+            yield fault(f"{place}.port", f"{row.port} is already the port of {ports[row.port]!r}")
         for at, host in enumerate(row.hosts):
             if not _HOST.fullmatch(host):
                 yield fault(f"{place}.hosts[{at}]", f"expected a host name without scheme and port, found {host!r}")
@@ -177,7 +188,7 @@ def _hub(row: HubConfig, place: str, fault: Fault) -> Iterator[Problem]:
         yield fault(f"{place}.credentials", f"{row.credentials!r} needs {place}.token")
     if row.dialect == "huggingface":
         if row.mount:
-            yield fault(f"{place}.mount", "a Hugging Face instance has / of its host; give a second one `hosts:`")
+            yield fault(f"{place}.mount", "a Hugging Face instance has / of its host; give a second one `hosts:` or a `port:`")
         defaults = type(row)("pypi")
         for key in ("index", "private", "denied_project"):
             if getattr(row, key) != getattr(defaults, key):
@@ -185,8 +196,8 @@ def _hub(row: HubConfig, place: str, fault: Fault) -> Iterator[Problem]:
         return
     if row.gone != type(row)("huggingface").gone:
         yield fault(f"{place}.gone", "is read by the huggingface dialect only")
-    if not row.mount and not row.hosts:
-        yield fault(f"{place}.mount", "/ belongs to Hugging Face; give a Python index a segment, or its own `hosts:`")
+    if not row.mount and not row.hosts and row.port is None:
+        yield fault(f"{place}.mount", "/ belongs to Hugging Face; give a Python index a segment, or its own `hosts:` or `port:`")
     if not re.fullmatch(r"/([^\s?#]*/)?", row.index):
         yield fault(f"{place}.index", f"expected a path that begins and ends with /, found {row.index!r}")
     if row.private.upstream is not None and not row.private.names:

@@ -280,12 +280,20 @@ def _is_branch(step: int | str) -> bool:
     )
 
 
+_PLAINER: Final = (
+    ("Input should be a valid ", "expected a "),
+    ("Input should be ", "expected "),
+    ("String should match pattern ", "expected a text that matches "),
+    ("Value error, ", ""),
+)
+
+
 def _plain(code: str, message: str, value: Any) -> str:
     if code == "dataclass_type":
         return f"expected a mapping, found {_found(value)}"
     if code in ("tuple_type", "list_type", "frozen_set_type"):
         return f"expected a list, found {_found(value)}"
-    for start, word in (("Input should be a valid ", "expected a "), ("Input should be ", "expected "), ("Value error, ", "")):
+    for start, word in _PLAINER:
         if message.startswith(start):
             message = word + message.removeprefix(start)
     message = message.replace("expected a integer", "expected an integer")

@@ -99,6 +99,8 @@ class Services:
         listen = self.config.listen
         context = _tls(self.config)
         urls = [await self._listen(Server(self.front), listen.host, listen.port, context)]
+        for port in sorted(row.port for row in self.config.hubs.values() if row.port is not None):
+            await self._listen(Server(self.front), listen.host, port, context)
         if listen.admin is not None:
             host, _, port = listen.admin.rpartition(":")
             await self._listen(Server(self.own.admin), host.strip("[]"), int(port), context)
@@ -133,7 +135,10 @@ class Services:
         """Stop accepting, let requests under way finish, then close the ledger last."""
         self.status.serving = False
         await self.rulebook.close()
-        await asyncio.gather(*(runner.cleanup() for runner in self.runners))
+        # `listen.admin` answers to the end: who asks it for readiness is told that this mirror is draining.
+        admin = self.runners[-1:] if self.config.listen.admin is not None else []
+        await asyncio.gather(*(runner.cleanup() for runner in self.runners if runner not in admin))
+        await asyncio.gather(*(runner.cleanup() for runner in admin))
         await self.flights.close()
         await self.shelf.flush()
         for upstream in self.upstreams.values():
@@ -209,6 +214,7 @@ async def build(config: Config) -> Services:
         clock=clock,
         entropy=os.urandom,
         metrics=metrics,
+        ports={name: row.port for name, row in config.hubs.items() if row.port is not None},
     )
     return Services(
         config, front, own, gateway, rulebook, ledger, index, flights, shelf, upstreams, metrics, status, feed, following
@@ -251,7 +257,11 @@ def _upstream(name: str, row: HubConfig, config: Config) -> HttpUpstream:
         token=row.token.reveal() if row.token else None,
         proxy=config.outbound.proxy,
         ca=config.outbound.ca,
-        limits=Limits(connect=row.timeouts.connect.total_seconds(), user_agent=f"entrepot/{__version__}"),
+        limits=Limits(
+            connect=row.timeouts.connect.total_seconds(),
+            read=row.timeouts.read.total_seconds(),
+            user_agent=f"entrepot/{__version__}",
+        ),
     )
 
 

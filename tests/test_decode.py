@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import pytest
+
 from mirror.core.errors import InputError
 from mirror.decode import decode, load_yaml
 

@@ -37,8 +37,16 @@ _PLACES: Final = re.compile(
 )
 
 
+#: Escapes that mean nothing (RFC 3986 2.3): `hf%5Fabc` is `hf_abc`. None of them can end a JSON text.
+_UNRESERVED: Final = re.compile(r"%(2[de]|3\d|[46][1-9a-f]|[57]\d|[57]a|5f|7e)", re.IGNORECASE)
+
+
 def redacted_tokens(text: str) -> str:
     """`text` without anything that has the form of a hub token, JWT or `Authorization` value; JSON stays JSON."""
+    if "%" in text:
+        plain = _UNRESERVED.sub(lambda found: chr(int(found[1], 16)), text)
+        if plain != text and (hidden := redacted_tokens(plain)) != plain:
+            return hidden
     lower = text.lower()
     if not any(marker in lower for marker in _MARKERS):
         return text

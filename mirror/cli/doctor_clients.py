@@ -110,7 +110,8 @@ def _python_with(module: str) -> str | None:
 
 def _run(check: str, line: Sequence[str], what: Examination, folder: Path) -> Finding:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    environ |= {**what.settings, "HF_HOME": str(folder / "hf-home"), "PIP_CONFIG_FILE": os.devnull, "GIT_TERMINAL_PROMPT": "0", "NO_COLOR": "1"}
+    # A width, because uv breaks its lines at the terminal's and the reason is quoted from one line.
+    environ |= {"COLUMNS": "500", **what.settings, "HF_HOME": str(folder / "hf-home"), "PIP_CONFIG_FILE": os.devnull, "GIT_TERMINAL_PROMPT": "0", "NO_COLOR": "1"}
     try:
         done = subprocess.run(  # noqa: S603 - clients found on PATH, with arguments of our own
             list(line), env=environ, cwd=folder, capture_output=True, text=True, errors="replace", check=False,

@@ -160,7 +160,7 @@ def command() -> None:
 
 @command.command(name="rewrite")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--to", "to", default=None, help="The mirror: its origin, mount or index URL. Default: from the configuration.")
+@click.option("--to", "--url", "to", default=None, help="The mirror: its origin, mount or index URL. Default: from the configuration.")
 @click.option("--from", "hosts", multiple=True, metavar="HOST", help="A further host whose URLs are turned (HOST or HOST:PORT).")
 @click.option("--check", is_flag=True, help="Change nothing; exit 1 if anything points elsewhere than to the mirror.")
 @click.option("--output", type=click.Path(path_type=Path, allow_dash=True), default=None, help="Write here instead (one FILE; - is standard output).")

@@ -43,12 +43,32 @@ class Commands(click.Group):
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        _also_behind(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in `--help`, without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _also_behind(command: click.Command) -> None:
+    """Let `-c FILE` stand behind a command as well as before it."""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _also_behind(below)
+    elif not any("--config" in parameter.opts for parameter in command.params):
+        command.params.append(
+            click.Option(
+                ["-c", "--config"], type=click.Path(path_type=Path, dir_okay=False), expose_value=False,
+                callback=_named_behind, help="The configuration file.",
+            )
+        )  # fmt: skip
+
+
+def _named_behind(ctx: click.Context, _option: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.obj = value
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

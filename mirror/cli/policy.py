@@ -54,8 +54,9 @@ def check(path: Path | None, config_path: Path | None, as_json: bool) -> None:
     else:
         for row in (*warnings, *failed):
             click.echo(f"{row['level']}: {row['source']}: {row['place']}: {row['message']}", err=True)
-        exceptions = sum(map(len, rules.exceptions.values()))
-        click.echo(f"{len(rules.rules)} rules, {exceptions} exceptions, {len(rules.tests)} tests, digest {rules.digest[:12]}")
+        counts = {"rule": len(rules.rules), "exception": sum(map(len, rules.exceptions.values())), "test": len(rules.tests)}
+        told = ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())
+        click.echo(f"{told}, digest {rules.digest[:12]}")
         if not failed:
             click.echo("sound")
     sys.exit(1 if failed else 0)
@@ -98,7 +99,7 @@ class _Question:
 
 @policy.command()
 @click.argument("artifact")
-@click.option("--as", "groups", multiple=True, metavar="GROUP", help="Ask as a member of this group (repeatable).")
+@click.option("--as", "--group", "groups", multiple=True, metavar="GROUP", help="Ask as a member of this group (repeatable).")
 @click.option("--country", help="The client's country (ISO 3166-1 alpha-2).")
 @click.option("--address", default="", help="The client's address, for rules on networks.")
 @click.option("--at", "at", help="The time to judge at: a date, or a time with offset. Now without it.")
@@ -255,6 +256,8 @@ def _give_up(problems: Iterable[Problem], as_json: bool) -> NoReturn:
 def _page(found: dict[str, Any]) -> Iterable[str]:
     yield found["sentence"]
     yield f"effect {found['effect']}" + (f", would be {found['would']} with audit rules" if found["would"] != found["effect"] else "")
+    if found["whole"]:
+        yield "  no file is named: what is asked of single files holds for none; add #path to a model, ?file_name= to a package"
     for name, fact in found["facts"].items():
         value = fact["value"]
         shown = "unknown" if value is None else value["entity"] if isinstance(value, dict) else ", ".join(map(str, value)) if isinstance(value, list) else value

@@ -151,6 +151,8 @@ def _page(one: Publisher, catalogue: Catalogue) -> Iterator[str]:
 
 def _rows(one: Publisher, catalogue: Catalogue) -> Iterator[tuple[str, Sequence[str]]]:
     yield "parents", [f"{parent.id}: {parent.entity}" for parent in catalogue.parents_of(one)]
+    below = [one.id for one in catalogue.below(one)]
+    yield "below", [", ".join(below)] if below else []
     yield "aliases", [", ".join(one.aliases)] if one.aliases else []
     yield "handles", [f"{hub}:{handle}" for hub, handle in one.handles]
     yield "projects", [", ".join(one.projects)] if one.projects else []

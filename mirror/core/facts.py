@@ -86,7 +86,7 @@ class Ancestor:
 
     `relation` is finetune, adapter, merge, quantized, distill or unknown. `evidence` is declared (a card or tag),
     inferred, or catalogue (the shipped lineage). `confidence` in 1/10,000. `publisher` and `countries` are those of
-    `project` (None: unknown). `missing` says why the walk stopped here without reaching a root (`gone`, `gated`,
+    `project` (None: unknown), `publisher_grade` how well it is known that they are (`GRADES`). `missing` says why the walk stopped here without reaching a root (`gone`, `gated`,
     `depth`, `loop`), else empty.
     """
 
@@ -99,6 +99,7 @@ class Ancestor:
     publisher: Publisher | None = None
     countries: tuple[str, ...] | None = None
     missing: str = ""
+    publisher_grade: str = "A"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def weaker(one: str, other: str) -> str:
 class Catalogue:
     """An immutable snapshot of all publishers. Every look-up is by dictionary; nothing here does I/O."""
 
-    __slots__ = ("_countries", "_globs", "_grades", "_handles", "_ids", "_names", "_projects", "content", "digest", "publishers")
+    __slots__ = ("_below", "_countries", "_globs", "_grades", "_handles", "_ids", "_names", "_projects", "content", "digest", "publishers")
 
     publishers: tuple[Publisher, ...]
     #: The canonical content, whatever the order of files and entries: what the evidence archive keeps.
@@ -86,6 +86,10 @@ class Catalogue:
         self._globs = _globs(self.publishers)
         self._names = _names(self.publishers)
         self._countries: dict[str, tuple[Country, ...]] = {}
+        self._below: defaultdict[str, list[Publisher]] = defaultdict(list)
+        for publisher in self.publishers:
+            for parent in self.parents_of(publisher):
+                self._below[parent.id].append(publisher)
         self.content = canonical([_record(one) for one in ordered])
         self.digest = sha256(self.content).hexdigest()
 
@@ -143,6 +147,10 @@ class Catalogue:
                 found[parent_id] = parent
                 queue.extend(_above(parent))
         return tuple(found.values())
+
+    def below(self, publisher: Publisher) -> tuple[Publisher, ...]:
+        """Every publisher that has this one among its `parents_of`, sorted by id: subsidiaries, attributed accounts."""
+        return tuple(self._below.get(publisher.id, ()))
 
     def countries_of(self, publisher: Publisher) -> tuple[Country, ...]:
         """The publisher's own countries, then those of its parents and majority owners as `ultimate-parent`.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from zoneinfo import ZoneInfo
 
 from mirror.core.actor import Actor
 from mirror.core.canonical import canonical
@@ -16,8 +16,9 @@ from mirror.core.decision import Effect, Mode
 from mirror.core.errors import InputError, Problem
 from mirror.core.purl import parse_loose
 from mirror.decode import decode, load_yaml, unknown_key
-from mirror.policy import conditions, identity, listed
+from mirror.policy import conditions, identity, listed, measures
 from mirror.policy.countries import CODES, build_sets, resolve
+from mirror.policy.dates import span
 from mirror.policy.evaluate import run_tests
 from mirror.policy.given import Failure, PolicyTest, read_facts
 from mirror.policy.grammar import DefaultsText, ExceptionText, FileText, RuleText, TestText
@@ -39,7 +40,7 @@ __all__ = ["FailedTest", "Policy", "TestsFail", "compile_policy", "reference_tim
 
 T = TypeVar("T")
 
-_BUILDERS: Final = {**identity.BUILDERS, **listed.BUILDERS, **conditions.BUILDERS}
+_BUILDERS: Final = {**identity.BUILDERS, **listed.BUILDERS, **measures.BUILDERS, **conditions.BUILDERS}
 
 
 @dataclass(slots=True)
@@ -179,7 +180,23 @@ def _each(work: _Work, source: str, section: str, raw: Any, kind: type[T]) -> It
             yield place, item, decode(kind, item, source, place)
         except InputError as error:
             work.problems += error.problems
-            yield place, item, None
+            yield place, item, _mended(kind, item, place, error)
+
+
+def _mended(kind: type[T], item: Any, place: str, error: InputError) -> T | None:
+    """The item without what is wrong in it, so that its other faults come to light too; None where too little is left."""
+    whole = deepcopy(item)
+    for problem in error.problems:
+        *steps, last = problem.place.removeprefix(f"{place}.").split(".")
+        inner = whole
+        for step in steps:
+            inner = inner.get(step) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner.pop(last.partition("[")[0], None)
+    try:
+        return decode(kind, whole, "", place)
+    except InputError:
+        return None
 
 
 def _defaults(work: _Work) -> None:
@@ -188,7 +205,10 @@ def _defaults(work: _Work) -> None:
             stated = decode(DefaultsText, file.defaults or {}, source, "defaults")
         except InputError as error:
             work.problems += error.problems
-            continue
+            mended = _mended(DefaultsText, file.defaults, "defaults", error)
+            if mended is None:
+                continue
+            stated = mended
         if stated.action is not None:
             if work.action not in (None, stated.action):
                 work.wrong(source, "defaults.action", f"another file says {work.action!r}")
@@ -255,7 +275,7 @@ def _when(building: Building, place: str, when: Mapping[str, Any]) -> tuple[Cond
 def _rule(
     work: _Work, building: Building, place: str, stated: RuleText, read: tuple[Condition, ...], zone: str | None
 ) -> Rule:
-    since, until = _dates(building, place, stated.since, stated.until, stated.timezone or zone, "until")
+    since, until = span(building, place, stated.since, stated.until, stated.timezone or zone, "until")
     if stated.legal and not stated.basis.strip():
         work.warnings.append(Problem(building.source, f"{place}.legal", "a legal rule without a basis: state the law in 'basis'"))
     if stated.lineage == "inherit" and read and not any(condition.identity for condition in read):
@@ -294,7 +314,7 @@ def _exceptions(work: _Work, source: str, file: FileText) -> None:
 
 
 def _waived(building: Building, place: str, stated: ExceptionText, zone: str | None) -> Waived:
-    since, expires = _dates(building, place, stated.since, stated.expires, stated.timezone or zone, "expires")
+    since, expires = span(building, place, stated.since, stated.expires, stated.timezone or zone, "expires")
     if expires is None:
         building.wrong(f"{place}.expires", "is required: an exception ends")
     if stated.requested_by and stated.requested_by in stated.approved_by:
@@ -324,7 +344,7 @@ def _tests(work: _Work, source: str, file: FileText) -> None:
         country = given.country.upper() if given.country else None
         if country is not None and country not in CODES:
             building.wrong(f"{place}.given.country", f"{given.country!r} is not an ISO 3166-1 code")
-        now, _ = _dates(building, f"{place}.given", given.now, None, file.timezone, "now")
+        now, _ = span(building, f"{place}.given", given.now, None, file.timezone, "now")
         for rule_id in (*(stated.expect.rules or ()), *(() if isinstance(stated.expect.would, str) else stated.expect.would or ())):
             if rule_id not in work.rule_ids:
                 building.wrong(f"{place}.expect", f"no rule has the id {rule_id!r}")
@@ -371,30 +391,3 @@ def _jurisdictions(building: Building, place: str, texts: Sequence[str]) -> froz
         except ValueError as error:
             building.wrong(place, str(error))
     return frozenset(found)
-
-
-def _dates(
-    building: Building, place: str, since: date | None, until: date | None, zone: str | None, last: str
-) -> tuple[datetime | None, datetime | None]:
-    """Both ends as instants. A date begins at midnight in `zone` (an IANA name; UTC without one)."""
-    timezone: Any = UTC
-    if zone is not None:
-        try:
-            timezone = ZoneInfo(zone)
-        except (KeyError, ValueError, OSError):
-            building.wrong(f"{place}.timezone", f"{zone!r} is not a time zone")
-    start, end = _instant(since, timezone), _instant(until, timezone)
-    if start is not None and end is not None and start >= end:
-        building.wrong(f"{place}.from", f"{since} is not before {last} {until}")
-    return start, end
-
-
-def _instant(value: date | None, timezone: Any) -> datetime | None:
-    if value is None:
-        return None
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=timezone)).astimezone(UTC)
-    try:
-        return datetime(value.year, value.month, value.day, tzinfo=timezone).astimezone(UTC)
-    except OverflowError:
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from functools import reduce
 from operator import attrgetter
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ from mirror.core.facts import Fact, Facts
 from mirror.core.nouns import HUGGINGFACE, PYPI, FileKind, Kind
 from mirror.policy import licences
 from mirror.policy.countries import resolve
-from mirror.policy.operators import ORDERS, Building, Test, asking, fits, gate, numbers, only_any, words
+from mirror.policy.operators import Building, Test, asking, fits, gate, only_any, words
 from mirror.policy.patterns import Glob, glob
 from mirror.policy.subject import FAILS, HOLDS, NO, Outcome, Subject, View, unknown
 
@@ -135,79 +134,6 @@ def _project(key: str, known: Mapping[str, Any], what: str, value: Callable[[Vie
     return build
 
 
-# --- numbers -----------------------------------------------------------------------------------------------------
-
-
-def days(value: Any) -> float:
-    """A number of days, up to a century."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 36_500:
-        raise ValueError(f"{value!r} is not a number of days")
-    return value
-
-
-_UNITS: Final = {"": 1, "b": 1, **{f"{p}b": 1000**n for n, p in enumerate("kmgt", 1)}, **{f"{p}ib": 1024**n for n, p in enumerate("kmgt", 1)}}
-
-
-def size(value: Any) -> float:
-    """Bytes: a whole number, or a text such as `5GiB`."""
-    match = re.fullmatch(r"([0-9]{1,15})\s*([a-z]*)", str(value).strip().lower()) if not isinstance(value, bool) else None
-    if match is None or match[2] not in _UNITS:
-        raise ValueError(f"{value!r} is not a size")
-    return float(int(match[1]) * _UNITS[match[2]])
-
-
-def _age(building: Building, place: str, raw: Any) -> Condition:
-    bounds = numbers(building, place, raw, days)
-    permits = building.permits
-    tick = timedelta(microseconds=1)  # the first instant at which "at most" no longer holds
-    edges = [(word in ("lt", "lte"), timedelta(days=bound) + (tick if word in ("lte", "gt") else timedelta())) for word, bound in bounds]
-
-    def judge(subject: Subject, view: View) -> Outcome:
-        fact = subject.facts.published_at
-        if fact is None or fact.value is None:
-            if subject.whole:
-                return YES if permits else NO
-            return unknown("age_days")
-        holds, free_at = True, None
-        for below, edge in edges:
-            boundary = _plus(fact.value, edge)
-            young = boundary is None or subject.now < boundary
-            if young and boundary is not None:
-                subject.note(boundary)
-            holds = holds and young is below
-            if below:
-                free_at = boundary
-        if not holds:
-            return NO
-        return Outcome(HOLDS, f"was published {fact.value.date().isoformat()}", grade=fact.confidence, free_at=free_at)
-
-    return Condition("age_days", judge, frozenset({"published_at"}), None, salience=7, dated=True)
-
-
-def _plus(moment: datetime, span: timedelta) -> datetime | None:
-    try:
-        return moment + span
-    except OverflowError:
-        return None
-
-
-def _size(building: Building, place: str, raw: Any) -> Condition:
-    bounds = [(ORDERS[word], bound) for word, bound in numbers(building, place, raw, size)]
-    permits = building.permits
-
-    def judge(subject: Subject, view: View) -> Outcome:
-        fact = subject.facts.size
-        if fact is None or fact.value is None:
-            return (YES if permits else NO) if subject.whole else unknown("size")
-        value = fact.value
-        for holds, bound in bounds:
-            if not holds(value, bound):
-                return NO
-        return Outcome(HOLDS, f"is {value} bytes", grade=fact.confidence)
-
-    return Condition("size", judge, frozenset({"size"}), None, salience=4)
-
-
 # --- files -------------------------------------------------------------------------------------------------------
 
 
@@ -296,17 +222,12 @@ def _license_gate(pairs: list[tuple[str, tuple[str, ...]]]) -> Gate | None:
     return None
 
 
-def _any_of(matchers: tuple[Callable[[str], object], ...]) -> Callable[[str], bool]:
-    if len(matchers) == 1:
-        return matchers[0]  # type: ignore[return-value]  # any truth will do
+def _nothing(text: str) -> bool:
+    return False
 
-    def matches_any(text: str) -> bool:
-        for matches in matchers:
-            if matches(text):
-                return True
-        return False
 
-    return matches_any
+def _either(one: Callable[[str], object], other: Callable[[str], object]) -> Callable[[str], object]:
+    return lambda text: one(text) or other(text)
 
 
 def several(key: str, field: str, cause: str, *, only: str = "", flag: bool = True) -> Callable[[Building, str, Any], Condition]:
@@ -319,7 +240,7 @@ def several(key: str, field: str, cause: str, *, only: str = "", flag: bool = Tr
 
     def build(building: Building, place: str, raw: Any) -> Condition:
         pairs = words(building, place, raw, convert)
-        asked = asking([Test(word, _any_of(operand)) for word, operand in pairs])
+        asked = asking([Test(word, reduce(_either, operand or (_nothing,))) for word, operand in pairs])
         permits = building.permits
 
         def judge(subject: Subject, view: View) -> Outcome:
@@ -385,7 +306,7 @@ _GATES: Final = {"false": "false", "auto": "auto", "manual": "manual", "true": (
 _BOOLS: Final = {"true": True, "false": False}
 _STATUS: Final = {word: word for word in ("active", "archived", "quarantined", "deprecated", "disabled")}
 
-#: Conditions on the artifact itself, by name. Those on identity are in `mirror.policy.identity`.
+#: Conditions on the artifact itself, by name. Those on identity are in `mirror.policy.identity`, those that compare in `.measures`.
 BUILDERS: Final[dict[str, Callable[[Building, str, Any], Condition]]] = {
     "kind": single("kind", "file_kind", {kind.value: kind for kind in FileKind}, "a kind of file", "is of kind {}", per_file=True),
     "type": _project("type", {kind.value: kind for kind in Kind}, "a type of project", lambda view: view.kind),
@@ -393,8 +314,6 @@ BUILDERS: Final[dict[str, Callable[[Building, str, Any], Condition]]] = {
     "gated": single("gated", "gated", _GATES, "a gate (false, auto, manual, true)", "is gated ({})", only=HUGGINGFACE, absent="false"),
     "yanked": single("yanked", "yanked", _BOOLS, "true or false", "is yanked: {}", per_file=True, only=PYPI, absent=False),
     "status": single("status", "status", _STATUS, "a project status", "has the status {}"),
-    "age_days": _age,
-    "size": _size,
     "file": _file,
     "license": _license,
     "attested": several("attested", "attested", "is attested by {}", only=PYPI),

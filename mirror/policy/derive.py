@@ -136,11 +136,13 @@ def _named(edge: Ancestor, catalogue: Catalogue) -> Ancestor:
     if edge.publisher is not None and edge.countries is not None:
         return edge
     found = _known(edge.project, catalogue)
-    publisher = edge.publisher or (found[0] if found else None)
+    publisher, grade = edge.publisher, edge.publisher_grade
+    if publisher is None and found is not None:
+        publisher, grade = found
     countries = edge.countries
     if countries is None and publisher is not None and publisher.countries:
         countries = codes(publisher.countries)
-    return replace(edge, publisher=publisher, countries=countries)
+    return replace(edge, publisher=publisher, countries=countries, publisher_grade=grade)
 
 
 def _origin(facts: Facts, project: Project) -> Fact[tuple[str, ...]]:

@@ -169,20 +169,15 @@ def _parted(rulings: Sequence[Ruling], effect: Effect) -> tuple[list[Ruling], li
 
 def _outcomes(policy: Policy, rulings: Sequence[Ruling]) -> tuple[Effect, Effect]:
     """The enforced effect, and the one if audit rules were enforced too."""
-    effect = would = Effect.ALLOW
-    served = would_be = policy.permits_by_default
-    for ruling in rulings:
-        hit = ruling.hit
-        if hit.exception:
-            continue
-        if hit.effect > would:
-            would = hit.effect
-        would_be = would_be or ruling.permits
-        if ruling.enforced:
-            if hit.effect > effect:
-                effect = hit.effect
-            served = served or ruling.permits
-    return effect if served else Effect.DENY, would if would_be else Effect.DENY
+    enforced = min([ruling.rank for ruling in rulings if ruling.enforced], default=0)
+    judged = min([ruling.rank for ruling in rulings if not ruling.hit.exception], default=0)
+    permitted = policy.permits_by_default or any(ruling.permits and ruling.enforced for ruling in rulings)
+    would_be = policy.permits_by_default or any(ruling.permits for ruling in rulings)
+    return _EFFECTS[enforced] if permitted else Effect.DENY, _EFFECTS[judged] if would_be else Effect.DENY
+
+
+#: What a rank (`Ruling.rank`) says of the effect.
+_EFFECTS = {2 * -effect + doubt: effect for effect in Effect for doubt in (0, 1)}
 
 
 def _available(decisive: Sequence[Ruling]) -> datetime | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def explain(policy: Policy, artifact: Artifact, facts: Facts, actor: Actor, now: datetime) -> dict[str, Any]:
     """The derivation of `evaluate(policy, artifact, facts, actor, now)` as plain JSON values.
 
-    `{artifact, at, effect, would, sentence, determining, valid_until, available_from, suggestions, default, facts,
+    `{artifact, whole (no file is named), at, effect, would, sentence, determining, valid_until, available_from, suggestions, default, facts,
     lineage, matches, rules}`; each rule is `{id, effect, mode, outcome, gives, why, exception, unknown, conditions}`
     with `outcome` one of held, not_held, unknown, out_of_scope, not_yet, over; each condition is
     `{condition, wants, held: yes|no|unknown, why, confidence}`. Nothing in it says who asked.
@@ -31,6 +31,7 @@ def explain(policy: Policy, artifact: Artifact, facts: Facts, actor: Actor, now:
     determining = verdict.determining
     return {
         "artifact": str(artifact),
+        "whole": not artifact.path,
         "at": instant(now),
         "effect": verdict.effect.word,
         "would": verdict.would.word,

@@ -15,9 +15,9 @@ from mirror.core.facts import GRADES, Ancestor, Fact, Facts, Publisher
 from mirror.core.nouns import Artifact, FileKind, Project
 from mirror.core.purl import parse_loose
 from mirror.decode import place_of, unknown_key
-from mirror.policy.conditions import size
 from mirror.policy.countries import CODES
 from mirror.policy.derive import codes, derive
+from mirror.policy.measures import size
 
 if TYPE_CHECKING:
     from mirror.policy.catalogue import Catalogue
@@ -219,7 +219,7 @@ def situation(test: PolicyTest, catalogue: Catalogue, lineage: Lineage, now: dat
 def complete_facts(facts: Facts, artifact: Artifact, catalogue: Catalogue, lineage: Lineage) -> Facts:
     """Facts in writing with what follows from them: the file's kind by its name, then catalogue and lineage."""
     if facts.file_kind is None and artifact.path:
-        facts = replace(facts, file_kind=Fact(guess_kind(artifact.path), "name", "C"))
+        facts = replace(facts, file_kind=Fact(guess_kind(artifact.path), "file name", "B"))
     return derive(facts, artifact, catalogue, lineage)
 
 

@@ -127,7 +127,7 @@ def _relations(building: Building, place: str, raw: Any) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Who:
-    """One entry of a `publisher` list: a handle (on `hub`, or on any), or entities by id."""
+    """One entry of a `publisher` list: a handle (on `hub`, or on any), or by id entities with all that is below them."""
 
     hub: str = ""
     handle: Glob | None = None
@@ -142,8 +142,11 @@ def _who(catalogue: Catalogue) -> Callable[[Any], tuple[_Who, ...]]:
         if colon and head.casefold() == "entity":
             found = catalogue.entities(tail.strip()) or _without_form(catalogue, tail.strip())
             if not found:
-                raise ValueError(f"no publisher in the catalogue is called {tail.strip()!r}")
-            return (_Who(ids=frozenset(publisher.id for publisher in found)),)
+                near = ", ".join(one.id for one in catalogue.search(tail.strip().partition(" ")[0], 3))
+                raise ValueError(f"no publisher in the catalogue is called {tail.strip()!r}" + (f"; near: {near}" if near else ""))
+            # What an entity owns is the entity's too; how surely, says the grade of the account that is met.
+            group = [*found, *(below for one in found for below in catalogue.below(one))]
+            return (_Who(ids=frozenset(publisher.id for publisher in group)),)
         hub, handle = (head.casefold(), tail) if colon else ("", head)
         if not handle or "/" in handle:
             raise ValueError(f"{value!r} is not a publisher: write a handle, hub:handle or entity:name")

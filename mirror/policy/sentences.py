@@ -24,6 +24,11 @@ _MADE: Final = {
     "distill": ("is distilled from", "distilled from"),
 }
 _DERIVED: Final = ("is derived from", "derived from")
+#: Characters of a whole sentence: it travels in headers. Of a lineage the nearest and the furthest steps are told.
+LIMIT: Final = 600
+_STEPS: Final = 4
+_PATH_LIMIT: Final = 120
+_SUGGESTED: Final = 3
 _FILE_FACTS: Final = frozenset({"kind", "file", "size"})
 _UNKNOWN: Final = {
     "client_country": "is requested from an unknown country",
@@ -58,31 +63,47 @@ def _path(path: Sequence[Ancestor]) -> str:
     for edge in path:
         first, later = _MADE.get(edge.relation, _DERIVED)
         parts.append(f"{later if parts else first} {edge.project.name}")
+    if len(parts) > _STEPS:
+        between = len(parts) - _STEPS
+        parts[_STEPS // 2 : -_STEPS // 2] = [f"{between} more step{'s' if between > 1 else ''}"]
     return ", ".join(parts)
 
 
 def sentence(
     artifact: Artifact, effect: Effect, decisive: Sequence[Ruling], everything: Sequence[Ruling], available: datetime | None
 ) -> str:
-    """The whole line, without decision id and contact. `decisive` are the rulings that decided, empty for a default."""
+    """The whole line of at most `LIMIT`, without decision id and contact. `decisive` are the rulings that decided, empty for a default."""
     name = title(artifact)
     if not decisive:
         if effect is Effect.DENY:
-            return line(f"Blocked by the policy's default: {name} is permitted by no rule{_doubted(everything)}.")
-        return line(f"Permitted: no rule objects to {name}.")
+            return _fitted("Blocked by the policy's default: ", name, f" is permitted by no rule{_doubted(everything)}.")
+        return _fitted("Permitted: no rule objects to ", name, ".")
     ruling = next((one for one in decisive if not one.hit.unknown), decisive[0])
     said = ruling.hit.cause.strip().rstrip(".")
-    about = f"{_file(artifact, ruling)}{name}{':' if ruling.rule.reason else ''} {said}"
-    rule = f"policy rule '{ruling.rule.id}'"
+    head = f"policy rule '{ruling.rule.id}': {_file(artifact, ruling)}{name}{':' if ruling.rule.reason else ''} "
     if effect is Effect.ALLOW:
-        return line(f"Permitted by {rule}: {about}.")
+        return _fitted(f"Permitted by {head}", said, ".")
     if effect is Effect.WARN:
-        return line(f"Warning by {rule}: {about}.")
-    instead = f" Permitted instead: {', '.join(dict.fromkeys(s for one in decisive for s in one.rule.suggest))}." if any(
-        one.rule.suggest for one in decisive) else ""
+        return _fitted(f"Warning by {head}", said, ".")
     if effect is Effect.DENY:
-        return line(f"Blocked by {rule}: {about}.{instead}")
-    return line(f"Held by {rule}: {about}; {_until(effect, available)}.{instead}")
+        return _fitted(f"Blocked by {head}", said, f".{_instead(decisive)}")
+    return _fitted(f"Held by {head}", said, f"; {_until(effect, available)}.{_instead(decisive)}")
+
+
+def _instead(decisive: Sequence[Ruling]) -> str:
+    named = list(dict.fromkeys(one for ruling in decisive for one in ruling.rule.suggest))
+    more = f" and {len(named) - _SUGGESTED} more" if len(named) > _SUGGESTED else ""
+    return f" Permitted instead: {', '.join(named[:_SUGGESTED])}{more}." if named else ""
+
+
+def _fitted(head: str, said: str, tail: str) -> str:
+    """The line, its middle cut where it would be too long: which rule, which thing and what instead stay."""
+    whole = line(f"{head}{said}{tail}")
+    if len(whole) <= LIMIT:
+        return whole
+    said = line(said)
+    kept = len(said) - (len(whole) - LIMIT) - len("...")
+    return line(f"{head}{said[: max(kept, 0)]}...{tail}")[:LIMIT]
 
 
 def _until(effect: Effect, available: datetime | None) -> str:
@@ -101,7 +122,8 @@ def _file(artifact: Artifact, ruling: Ruling) -> str:
     if artifact.project.ecosystem == PYPI or not artifact.path or keys.isdisjoint(_FILE_FACTS) or ruling.hit.unknown:
         return ""
     said = ruling.hit.cause
-    return f"{artifact.path} of " if said.startswith(("matches '", "is of kind", "has a file name")) or said.endswith(" bytes") else ""
+    path = artifact.path if len(artifact.path) <= _PATH_LIMIT else f"...{artifact.path[-_PATH_LIMIT:]}"
+    return f"{path} of " if said.startswith(("matches '", "is of kind", "has a file name")) or said.endswith(" bytes") else ""
 
 
 def _doubted(everything: Sequence[Ruling]) -> str:

@@ -155,7 +155,7 @@ class Subject:
         if self._views is None:
             self._views, seen = [], set()
             for edge in self.edges:
-                view = View(edge.project, edge.publisher, "A", edge.countries)
+                view = View(edge.project, edge.publisher, edge.publisher_grade, edge.countries)
                 view.ancestor = edge
                 if (view.ecosystem, view.kind, view.name) not in seen:
                     seen.add((view.ecosystem, view.kind, view.name))

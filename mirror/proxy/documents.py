@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from mirror.audit.redaction import redacted
 from mirror.core.errors import NotHere, UpstreamDown
 from mirror.core.nouns import Digest, Document, DocumentKey
 from mirror.core.ports import Answer, Ask, Clock, DocumentIndex, Upstream
@@ -24,6 +25,9 @@ KEPT_HEADERS: Final = frozenset(
 )  # fmt: skip
 #: How long an upstream that did not answer is not asked again while a last known page can be given.
 HOLD_OFF: Final = timedelta(seconds=5)
+#: How long a caller waits for upstream where a last known page can be given: clients give up a HEAD after 10 s, and one
+#: request may need several pages.
+PATIENCE_WITH_KNOWN: Final = timedelta(seconds=3)
 _MEMORY: Final = 64 * 1024 * 1024
 #: How many keys are known to be in nobody's index, so that a warm request runs no SQL.
 _ABSENT: Final = 20_000
@@ -45,7 +49,7 @@ class Documents:
         self._absent: OrderedDict[DocumentKey, None] = OrderedDict()
         self._room = memory
         self._under_way: dict[DocumentKey, asyncio.Task[Document]] = {}
-        self._hold_off: dict[str, tuple[float, UpstreamDown]] = {}
+        self._hold_off: dict[str, float] = {}
 
     async def get(
         self,
@@ -57,7 +61,7 @@ class Documents:
         negative_age: timedelta = timedelta(seconds=10),
         shared: Shared,
     ) -> Document:
-        """The page: fresh from the cache, else from upstream, else the last known one when upstream is down.
+        """The page: fresh from the cache, else from upstream, else the last known one when upstream is down or slow.
 
         A page that `shared` does not call public is kept under `key.scope`. 401, 403, 429 and 5xx are never kept.
         Raises `NotHere(offline=True)` when nothing is known and upstream may not be asked, and what `Upstream.ask` raises.
@@ -70,7 +74,7 @@ class Documents:
             if known is None:
                 raise NotHere(key.target, offline=True)
             return known
-        if known is not None and self._held_off(hub):
+        if known is not None and self.held_off(hub):
             return known
         task = self._under_way.get(key)
         if task is None:
@@ -78,6 +82,11 @@ class Documents:
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
             task.add_done_callback(_retrieved)
+        if known is not None:
+            done, _ = await asyncio.wait((task,), timeout=PATIENCE_WITH_KNOWN.total_seconds())
+            if not done:  # the search goes on and ends in the cache
+                self._hold(hub)
+                return known
         return await asyncio.shield(task)
 
     async def last_known(self, key: DocumentKey) -> Document | None:
@@ -109,11 +118,15 @@ class Documents:
     async def put(self, document: Document) -> None:
         """Keep a page that was learnt by other means (a HEAD's answer, a bundle)."""
         self._remember(document)
-        await self._index.put_document(document)
+        if redacted(document.key.target) == document.key.target:  # a secret in somebody's query stays off the disk
+            await self._index.put_document(document)
 
-    def _held_off(self, hub: str) -> bool:
-        held = self._hold_off.get(hub)
-        return held is not None and asyncio.get_running_loop().time() < held[0]
+    def held_off(self, hub: str) -> bool:
+        """Whether `hub` did not answer just now, so that whoever knows another way should not wait for it again."""
+        return asyncio.get_running_loop().time() < self._hold_off.get(hub, 0.0)
+
+    def _hold(self, hub: str) -> None:
+        self._hold_off[hub] = asyncio.get_running_loop().time() + HOLD_OFF.total_seconds()
 
     async def _fetch(
         self,
@@ -127,8 +140,8 @@ class Documents:
     ) -> Document:
         try:
             answer = await self._upstreams[hub].ask(_conditional(ask, known))
-        except UpstreamDown as error:
-            self._hold_off[hub] = (asyncio.get_running_loop().time() + HOLD_OFF.total_seconds(), error)
+        except UpstreamDown:
+            self._hold(hub)
             if known is not None:
                 return known
             raise
@@ -139,7 +152,8 @@ class Documents:
             await self.put(document)
             return document
         anonymous = ask.credential is None and not ask.use_service_token
-        scope = "" if anonymous or (answer.status < 300 and shared(answer)) else key.scope or SERVICE_SCOPE
+        public = answer.status < 300 and shared(answer)  # may raise: what makes no sense is never kept
+        scope = "" if anonymous or public else key.scope or SERVICE_SCOPE
         positive = answer.status < 400
         document = Document(
             key=replace(key, scope=scope),

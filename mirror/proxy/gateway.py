@@ -85,6 +85,10 @@ class Gateway:
         """The page as last stored, however old."""
         return await self._documents.last_known(key)
 
+    def held_off(self, hub: str) -> bool:
+        """Whether `hub` did not answer a moment ago; see `Documents.held_off`."""
+        return self._documents.held_off(hub)
+
     async def keep_document(self, document: Document) -> None:
         """Keep a page that was learnt by other means."""
         await self._documents.put(document)

@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
+import structlog
+
 from mirror.audit.record import decision_json
 from mirror.core.actor import Actor
 from mirror.core.decision import Decision, Effect, Event, EventKind, RequestInfo, Verdict
+from mirror.core.errors import LedgerDown
 from mirror.core.facts import Facts
 from mirror.core.ids import ulid
 from mirror.core.nouns import Artifact
@@ -27,7 +30,11 @@ REPEAT_WINDOW: Final = timedelta(minutes=10)
 GATHER: Final = 0.5
 _DECISIONS: Final = 20_000
 _NOTES: Final = 5_000
-_PAGES: Final = 512
+#: Bytes of pages that wait to be cited. A larger one than half of that (an index's list of all projects) never is.
+_PAGES: Final = 128 * 1024 * 1024
+_ARCHIVED: Final = 100_000
+
+_LOG = structlog.get_logger("mirror.proxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,8 @@ class Recorder:
         self._recorded: OrderedDict[Hashable, Recorded] = OrderedDict()
         self._by_id: OrderedDict[str, Decision] = OrderedDict()
         self._pages: OrderedDict[str, bytes] = OrderedDict()
-        self._archived: set[str] = set()
+        self.held = 0  # bytes of `_pages`
+        self._archived: OrderedDict[str, bool] = OrderedDict()  # False: looked for, and nowhere
         self._noted: OrderedDict[Hashable, datetime] = OrderedDict()
         self._gathering: dict[Hashable, tuple[list[int], asyncio.Task[None]]] = {}
 
@@ -68,16 +76,20 @@ class Recorder:
     ) -> Recorded:
         """Give the decision its place: a new event, or one more answer to the event that is there.
 
-        The evidence is archived before the event that cites it. Durable when the ticket says so.
+        The evidence is archived before the event that cites it. Durable when the ticket says so. Raises `LedgerDown`
+        also where the evidence cannot be archived.
         """
+        await self._keep_pages(facts)
         now = self._clock.now()
         key = (kind, actor.name, actor.address, actor.groups, actor.country, artifact.identity, epoch.number)
-        known = self._recorded.get(key)
-        if known is not None and known.decision.verdict == verdict and now - known.decision.at < REPEAT_WINDOW:
-            self._recorded.move_to_end(key)
-            ticket = self._ledger.repeat(known.decision, must_be_durable=not verdict.effect.serves)
-            return known if verdict.effect.serves else replace(known, ticket=ticket)
-        await self._keep_pages(facts)
+        while (known := self._same(key, verdict, now)) is not None:
+            if known.ticket.is_durable or await _written(known.ticket):
+                self._recorded.move_to_end(key)
+                ticket = self._ledger.repeat(known.decision, must_be_durable=not verdict.effect.serves)
+                return known if verdict.effect.serves else replace(known, ticket=ticket)
+            if self._recorded.get(key) is known:
+                del self._recorded[key]  # a count of what never came into the ledger would stand for nothing (P6)
+        # From here to `_keep` nothing is awaited: equal answers that come up at the same time find this one.
         status = 200 if kind is EventKind.STEERED else verdict.status  # a page that leaves something out is served
         decision = self._decide(actor, artifact, facts, verdict, epoch, info, now, status)
         ticket = self._ledger.record(Event(kind=kind, at=now, actor=actor, decision=decision, detail=detail))
@@ -85,6 +97,13 @@ class Recorder:
         _keep(self._recorded, key, recorded, _DECISIONS)
         _keep(self._by_id, decision.id, decision, _DECISIONS)
         return recorded
+
+    def _same(self, key: Hashable, verdict: Verdict, now: datetime) -> Recorded | None:
+        """The event of which this answer would be a repeat."""
+        known = self._recorded.get(key)
+        if known is None or known.decision.verdict != verdict or abs(now - known.decision.at) >= REPEAT_WINDOW:
+            return None
+        return known
 
     def recent(self, identity: str) -> Mapping[str, object] | None:
         """A decision of this process as its public JSON (nobody's name in it), before the index has caught up."""
@@ -126,7 +145,16 @@ class Recorder:
 
     def at_hand(self, digest: str, page: bytes) -> None:
         """A page that decisions may be about to cite. Kept in memory for a while, archived when one does."""
-        _keep(self._pages, digest, page, _PAGES)
+        if self._archived.get(digest) or len(page) > _PAGES // 2:
+            return
+        self._drop_page(digest)
+        self._pages[digest] = page
+        self.held += len(page)
+        while self.held > _PAGES:
+            self._drop_page(next(iter(self._pages)))
+
+    def _drop_page(self, digest: str) -> None:
+        self.held -= len(self._pages.pop(digest, b""))
 
     async def keep(self, kind: str, data: bytes) -> str:
         """Archive what decisions will cite; gives its SHA-256."""
@@ -134,10 +162,19 @@ class Recorder:
 
     async def _keep_pages(self, facts: Facts) -> None:
         for digest in facts.evidence:
-            page = None if digest in self._archived else self._pages.get(digest)
-            if page is not None:
-                await self._archive.keep("page", page)
-                self._archived.add(digest)
+            page = self._pages.get(digest)
+            if digest in self._archived and (page is None or self._archived[digest]):
+                continue
+            kept = True
+            try:
+                if page is not None:
+                    await self._archive.keep("page", page)
+                elif not (kept := await self._archive.fetch(digest) is not None):
+                    _LOG.error("evidence_not_kept", digest=digest)  # once, or each warm request would look again
+            except OSError as error:
+                raise LedgerDown(f"evidence cannot be archived: {error.strerror}") from error
+            _keep(self._archived, digest, kept, _ARCHIVED)
+            self._drop_page(digest)
 
     # --- what is not a decision -----------------------------------------------------------------------------------
 
@@ -154,7 +191,7 @@ class Recorder:
         extra = (("request", info.id), ("method", info.method), ("path", info.path), *sorted((detail or {}).items()))
         event = Event(kind=kind, at=now, actor=actor, subject=subject, detail=extra)
         first = self._noted.get(key)
-        if first is None or now - first >= REPEAT_WINDOW:
+        if first is None or abs(now - first) >= REPEAT_WINDOW:
             _keep(self._noted, key, now, _NOTES)
             await self._ledger.record(event).durable()
             return
@@ -175,6 +212,15 @@ class Recorder:
         detail = (("computed", computed), ("declared", declared), ("hub", hub))
         event = Event(EventKind.INTEGRITY, self._clock.now(), Actor(name="mirror"), subject=what, detail=detail)
         await self._ledger.record(event).durable()
+
+
+async def _written(ticket: Ticket) -> bool:
+    """Whether an event came into the ledger; waits until that is known."""
+    try:
+        await ticket.durable()
+    except LedgerDown:
+        return False
+    return True
 
 
 def _keep(memory: OrderedDict[K, V], key: K, value: V, most: int) -> None:

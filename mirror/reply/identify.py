@@ -49,7 +49,9 @@ class Identification:
     def actor(self, request: web.Request) -> Actor:
         """The actor of a request. Never fails: what cannot be told is left empty."""
         address, through_proxy = self._address(request)
-        authorization = request.headers.get("Authorization", "")
+        authorization = request.headers.get("Authorization", "").strip()
+        if not (authorization.isascii() and authorization.isprintable()):
+            authorization = ""  # RFC 9110 11.4: credentials are tokens and quoted ASCII; this is nobody's
         credential = (
             Credential(authorization, self.fingerprint(authorization, "credential")) if authorization else None
         )

@@ -50,7 +50,7 @@ def reason_phrase(decision: Decision, url: str) -> str:
     tail = " - see " + one_line(url)
     cause = one_line(determining.cause) if determining else ""
     if decision.verdict.available_from is not None:  # pip prints nothing but this line
-        cause = f"available from {decision.verdict.available_from:%Y-%m-%d}, {cause}"
+        cause = f"is available from {decision.verdict.available_from:%Y-%m-%d}; {cause}"
     room = MAX_REASON - len(head) - len(tail) - 1
     if cause and room >= 12:
         cause = cause if len(cause) <= room else cause[: room - 3].rstrip() + "..."

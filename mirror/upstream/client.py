@@ -45,6 +45,8 @@ _OURS: Final = frozenset(
 _ABROAD: Final = frozenset({"accept", "accept-encoding", "range", "if-range", "user-agent"})
 #: Everything that a URL may hold unescaped; what a `Location` has beyond it is escaped, as browsers do.
 _PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
+#: The patience of an ask that states none.
+_UNSTATED: Final = Ask("").patience
 #: Signed URLs and `Link` headers are long.
 _HEADER_LINE: Final = 64 * 1024
 
@@ -54,6 +56,7 @@ class Limits:
     """Time limits in seconds, and how many connections the pool may hold."""
 
     connect: float = 5.0
+    read: float = _UNSTATED
     connections: int = 128
     backoff: float = 0.1
     user_agent: str = "entrepot"
@@ -112,13 +115,13 @@ class HttpUpstream:
         Credentialed and `first_only` asks go to the first upstream only; an ask with the organisation's token goes to
         further ones without it.
         """
-        deadline = _loop_time() + ask.patience
+        deadline = _loop_time() + self._patience(ask)
         return await self._somewhere(ask, lambda hop, until: self._answer(ask, hop, until), deadline)
 
     @asynccontextmanager
     async def stream(self, ask: Ask) -> AsyncIterator[HttpStream]:
         """A large answer; see `core.ports.Upstream.stream`. Always asked and only accepted without content coding."""
-        deadline = _loop_time() + ask.patience
+        deadline = _loop_time() + self._patience(ask)
         stream = await self._somewhere(ask, lambda hop, until: self._opened(ask, hop, until), deadline)
         try:
             yield stream
@@ -130,6 +133,10 @@ class HttpUpstream:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    def _patience(self, ask: Ask) -> float:
+        """What this upstream is given in seconds: an ask that says nothing goes by the configuration."""
+        return self._limits.read if ask.patience == _UNSTATED else min(ask.patience, self._limits.read)
 
     # --- choosing an upstream -------------------------------------------------------------------------------------
 
@@ -214,7 +221,7 @@ class HttpUpstream:
 
     async def _opened(self, ask: Ask, hop: _Hop, _: float) -> HttpStream:
         hop.headers["Accept-Encoding"] = "identity"
-        response = await self._exchange(ask, hop, ask.patience)
+        response = await self._exchange(ask, hop, self._patience(ask))
         upstream = origin(hop.url)
         try:
             self._reject_failure(response, upstream)

@@ -62,12 +62,18 @@ class Hosts:
     listen: str
     scheme: str
 
-    def public(self, request: web.Request, dialect_hosts: frozenset[str]) -> str | None:
-        """The origin for links, or None when the Host header names somebody else (421)."""
+    def public(self, request: web.Request, dialect_hosts: frozenset[str], *, own_port: bool = False) -> str | None:
+        """The origin for links, or None when the Host header names somebody else (421).
+
+        `own_port`: the request came in at the port of one hub, which `public_url` does not name.
+        """
         host = request.headers.get("Host", "")
         name = host_name(host)
         if name in dialect_hosts:
             return f"{self.scheme}://{host}"
+        if self.public_url is not None and own_port:
+            same = name == host_name(self.public_url.partition("://")[2]) or self._ours(name, request)
+            return f"{self.public_url.partition('://')[0]}://{host}" if same else None
         if self.public_url is not None:
             return self.public_url
         return f"{self.scheme}://{host}" if host and self._ours(name, request) else None
@@ -103,9 +109,18 @@ class Front:
         clock: Clock,
         entropy: Callable[[int], bytes],
         metrics: Metrics,
+        ports: Mapping[str, int] | None = None,
     ) -> None:
-        self.dialects = tuple(sorted(dialects, key=lambda dialect: -len(dialect.mount)))
+        ports = ports or {}
         self._by_host = {host.casefold(): dialect for dialect in dialects for host in dialect.hosts}
+        self._by_port = {ports[dialect.name]: dialect for dialect in dialects if dialect.name in ports}
+        # A hub with a host or port of its own must not answer at the root of the others: it would be shown their tokens.
+        apart = [one for one in dialects if not one.mount and (one.hosts or one.name in ports)]
+        shared = [one for one in dialects if one not in apart]
+        if len(apart) == 1 and all(one.mount for one in shared):
+            shared = list(dialects)
+        self.dialects = tuple(sorted(dialects, key=lambda dialect: -len(dialect.mount)))
+        self._shared = [one for one in self.dialects if one in shared]
         self._names = frozenset(self._by_host)
         self._identification, self._own, self._hosts = identification, own, hosts
         self._clock, self._entropy, self._metrics = clock, entropy, metrics
@@ -155,21 +170,23 @@ class Front:
         return answer
 
     async def _hub(self, request: web.Request, path: str, query: str, trace: Trace) -> web.StreamResponse:
-        public_url = self._hosts.public(request, self._names)
+        named = self._named(request)
+        public_url = self._hosts.public(request, self._names, own_port=_port(request) in self._by_port)
         if public_url is None:
             return _misdirected()
-        if path == "/" and "landing" in self._own and host_name(request.headers.get("Host", "")) not in self._by_host:
+        if path == "/" and "landing" in self._own and named is None:
             trace.hub, trace.route = "mirror", "landing"
             page: web.StreamResponse = await self._own["landing"](request, path, query)
             return page
-        dialect, below, found = self._choose(request, path)
+        dialect, below, found = self._choose(request, path, named)
         trace.hub = dialect.name if dialect else "-"
         if dialect is None:
             return problem(404, "Not found", "no hub is mounted at this path")
         trace.actor = actor = self._identification.actor(request)
         info = RequestInfo(trace.id, request.method, path, actor.user_agent)
         row, match = found if isinstance(found, tuple) else (None, _NOTHING)
-        call = Call(request, actor, match, below, query, info, public_url, dialect.mount)
+        mount = "" if named is not None and below == path else dialect.mount  # links lead to where the request came
+        call = Call(request, actor, match, below, query, info, public_url, mount)
         if row is None and found is not None and request.method in ("GET", "HEAD", "OPTIONS"):
             trace.route = "method"
             allowed = ", ".join(sorted(found))  # type: ignore[arg-type]
@@ -193,15 +210,19 @@ class Front:
             self._metrics.faults.labels(type(error).__name__).inc()
             return await dialect.problem(call, error)
 
+    def _named(self, request: web.Request) -> Dialect | None:
+        """The hub to which the host or the port of this request belongs alone."""
+        return self._by_host.get(host_name(request.headers.get("Host", ""))) or self._by_port.get(_port(request))
+
     def _choose(
-        self, request: web.Request, path: str
+        self, request: web.Request, path: str, named: Dialect | None
     ) -> tuple[Dialect | None, str, tuple[Route, Any] | frozenset[str] | None]:
         """The hub for a path, the path below its mount, and the row there. Aliases of the Python index come last."""
-        named = self._by_host.get(host_name(request.headers.get("Host", "")))
         candidates: list[tuple[Dialect, str]] = []
         if named is not None:
-            candidates.append((named, path))
-        for dialect in self.dialects if named is None else ():
+            inner = under(named.mount, path) if named.mount else None
+            candidates += [(named, path)] if inner is None else [(named, inner), (named, path)]
+        for dialect in self._shared if named is None else ():
             below = under(dialect.mount, path)
             if below is None:
                 continue
@@ -269,6 +290,12 @@ def _length(request: web.Request, response: web.StreamResponse | None) -> int:
     if response.prepared or not isinstance(response, web.Response):
         return response.body_length
     return len(response.body) if isinstance(response.body, (bytes, bytearray)) else 0
+
+
+def _port(request: web.Request) -> int:
+    """The port at which a request came in (0: unknown)."""
+    local = request.transport.get_extra_info("sockname") if request.transport else None
+    return int(local[1]) if isinstance(local, tuple) else 0
 
 
 def _method(method: str) -> str:

@@ -23,14 +23,23 @@ MAX_BODY: Final = 4 * 1024 * 1024
 
 #: Where a request keeps the id that its answer and its log line carry.
 REQUEST_ID: Final = web.RequestKey("id", str)
+#: Set once an answer's head is on its way.
+_BEGUN: Final = web.RequestKey("begun", bool)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Request(web.Request):
-    """A request whose answer, streamed or not, carries its id and our name instead of the libraries' versions."""
+    """A request whose answer, streamed or not, carries its id and our name instead of the libraries' versions.
+
+    It takes one answer: a second one - an error that came up after the first had begun - would be read as bytes of the
+    body (P3), so the connection ends instead.
+    """
 
     async def _prepare_hook(self, resp: web.StreamResponse) -> None:
+        if self.get(_BEGUN):
+            raise ConnectionResetError("an answer has begun already")
+        self[_BEGUN] = True
         resp.headers["Server"] = "entrepot"
         if REQUEST_ID in self:
             resp.headers["X-Request-Id"] = self[REQUEST_ID]

@@ -85,12 +85,16 @@ def by(probe: Probe, headers: dict[str, str]) -> Probe:
 
 
 def given_away(hub: StandInHub, attacker: Attacker, headers: dict[str, str]) -> list[str]:
-    """What of the closed repositories is answered to somebody who may not have it."""
+    """What of the closed repositories is answered to somebody who may not have it.
+
+    Nobody and BOB try everything; the others every third request, which ones depending on who they are.
+    """
     found = []
+    turn = 0 if headers in (OTHERS["nobody"], OTHERS["bob"]) else 3
     for name, plural, hidden, *paths in CLOSED:
         commit = hub.repo(name, plural).head
-        contents = [by(probe, headers) for probe in targets(name, plural, commit, *dict.fromkeys(paths))]
-        about = [by(probe, headers) for probe in pages(name, plural, commit)]
+        contents = [by(probe, headers) for probe in targets(name, plural, commit, *dict.fromkeys(paths))][::turn or 1]
+        about = [by(probe, headers) for probe in pages(name, plural, commit)][::turn or 1]
         for probe, answer in attacker.all(contents):
             if answer.status < 400 or leaks(answer):
                 found.append(f"{answer.status} {probe} {answer.body[:60]!r}")

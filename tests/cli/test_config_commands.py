@@ -32,12 +32,14 @@ def test_show_gives_what_is_in_force(tmp_path: Path):
 
 
 def test_check_names_the_file_and_what_is_probably_not_meant(tmp_path: Path):
-    """A sound file that would turn every client away gets a note, exit code 0."""
-    (tmp_path / "mirror.yaml").write_text("listen: {host: 0.0.0.0}\n")
+    """A sound file that would turn every client away, or put nobody into a group, gets notes, exit code 0."""
+    groups = "clients: {header: X-Groups, groups: {a: {subnets: [10.0.0.0/8], tokens: [t], header: [g]}}}\n"
+    (tmp_path / "mirror.yaml").write_text("listen: {host: 0.0.0.0}\n" + groups)
     done = mirror(tmp_path, "config", "check")
     assert done.returncode == 0
     assert done.stdout.startswith(f"{tmp_path / 'mirror.yaml'}: sound\n")
-    assert "note: listen.public_url is null" in done.stdout
+    for note in ("listen.public_url is null", "clients.header is believed only from", "clients.groups.a.tokens: "):
+        assert f"note: {note}" in done.stdout
     assert json.loads(mirror(tmp_path, "config", "check", "--json").stdout)["sound"] is True
 
 

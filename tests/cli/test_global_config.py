@@ -26,13 +26,15 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.parametrize("behind", [False, True], ids=["before", "behind"])
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_the_file_named_first_is_read(tmp_path: Path, words: list[str]) -> None:
-    """A fault in the file named before the command is told by every command that reads a configuration, with exit 2."""
+def test_the_file_that_is_named_is_read(tmp_path: Path, words: list[str], behind: bool) -> None:
+    """A fault in the file named before or behind the command is told by every command that reads one, with exit 2."""
+    named = ["-c", "elsewhere.yaml"]
     (tmp_path / "elsewhere.yaml").write_text("listen: {publics_url: null}\n", encoding="utf-8")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MIRROR_")}
     done = subprocess.run(
-        [sys.executable, "-m", "mirror.cli.main", "-c", "elsewhere.yaml", *words],
+        [sys.executable, "-m", "mirror.cli.main", *(words + named if behind else named + words)],
         cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from mirror.core.errors import InputError
 from tests.policy.builders import policy
 
@@ -19,7 +20,7 @@ BAD = [
     (W + "{origin: {ayn: [CN]}}}]", "policy.yaml: rules[0].when.origin: unknown operator 'ayn'; did you mean 'any'?"),
     (W + "{origin: []}}]", "policy.yaml: rules[0].when.origin: names nothing"),
     (W + "{}}]", "policy.yaml: rules[0].when: names no condition"),
-    (W + "{list_match: [nobody]}}]", "policy.yaml: rules[0].when.list_match: 'nobody' is not a list of the configuration"),
+    (W + "{list_match: [nobody]}}]", "policy.yaml: rules[0].when.list_match: 'nobody' is not a list of the configuration; known: house"),
     (W + "{list_match: {lists: [house], hit: 2}}}]", "policy.yaml: rules[0].when.list_match.hit: expected a number from 0 to 1, found 2"),
     (W + "{list_match: {lists: [house], hit: 0.5, review: 0.6}}}]", "policy.yaml: rules[0].when.list_match.review: must not be above hit"),
     (W + "{publisher: 'entity:Nobody'}}]", "policy.yaml: rules[0].when.publisher: no publisher in the catalogue is called 'Nobody'"),
@@ -84,6 +85,22 @@ def test_all_faults_come_at_once():
         policy("sets: {a: [QQ]}\nrules: [{id: a, when: {origin: [XX], kindd: x}, effect: block}, {id: a, efect: deny, when: {size: 3}}]\nexceptions: [{id: E}]\nfoo: 1\n")
     places = {problem.place for problem in caught.value.problems}
     assert places >= {"sets.a[0]", "rules[0].when.origin", "rules[0].when.kindd", "rules[0].effect", "rules[1].id", "rules[1].efect", "rules[1].effect", "rules[1].when.size", "exceptions[0].rule", "foo"}
+
+
+def test_a_fault_does_not_hide_another_in_the_same_place():
+    """What can still be read of a section or an item with a fault is checked too."""
+    with pytest.raises(InputError) as caught:
+        policy("""
+defaults: {action: alow, on_unknown: {orgin: deny}}
+rules: [{id: a, when: {artifact: x}, effect: deny, on_unkown: deny, suggest: ["pkg:npm/x"], from: 2027-01-01, until: 2026-01-01}]
+exceptions: [{id: E, rule: a, scope: {}, reason: r, expires: 2027-01-01, approved: [u]}]
+tests: [{name: t, given: {artifact: "pkg:npm/x", country: UK}, expect: {efect: deny}}]
+""")
+    places = {problem.place for problem in caught.value.problems}
+    assert places >= {
+        "defaults.action", "defaults.on_unknown", "rules[0].on_unkown", "rules[0].suggest[0]", "rules[0].from",
+        "exceptions[0].approved", "exceptions[0].scope", "tests[0].expect.efect", "tests[0].given.artifact", "tests[0].given.country",
+    }
 
 
 def test_a_failing_test_keeps_the_policy_out():

@@ -32,7 +32,7 @@ def test_check_says_sound_and_exits_0(run):
     """A sound file is counted and exits 0."""
     done = run("check", "policy.yaml", text=DENY)
     assert done.exit_code == 0, done.output
-    assert "1 rules" in done.output
+    assert "1 rule, 0 exceptions, 0 tests" in done.output
     assert "sound" in done.output
 
 
@@ -87,3 +87,52 @@ def test_explain_refuses_bad_questions_with_2(run):
     assert done.exit_code == 2
     assert "ARTIFACT" in done.output
     assert "--country" in done.output
+
+
+SURFACE = """
+version: 1
+defaults: {action: allow, on_unknown: {origin: allow, client_country: deny, lineage: warn}}
+sets: {allied: [US, CA, GB, AU, NZ, EU]}
+rules:
+  - {id: origin-cn, when: {origin: [CN, HK]}, for: {groups: [dod-contract]}, effect: deny, legal: true, basis: "house policy 12", suggest: [mistralai/Mistral-Small-3.2-24B-Instruct-2506]}
+  - {id: own-country, when: {publisher.country: [RU]}, effect: deny}
+  - {id: pub-acme, when: {publisher: [acme, "entity:Acme Labs"]}, effect: deny, lineage: inherit, suggest: [globex/solid-7b]}
+  - {id: names, when: {artifact: ["pkg:pypi/evil-*", "pkg:huggingface/*/*-uncensored*"]}, effect: deny}
+  - {id: lineage, when: {ancestor: {any: ["initech/*"], relations: [finetune, adapter, merge, quantized], min_confidence: 0.6}}, effect: deny}
+  - {id: sdn, when: {list_match: {lists: [ofac-sdn], hit: 0.92, review: 0.80}}, effect: deny, legal: true}
+  - {id: licence, when: {license: [cc-by-nc-4.0, unknown]}, effect: warn}
+  - {id: pickle, when: {file: ["*.pkl", "*.pt"]}, effect: deny}
+  - {id: weights-abroad, when: {kind: weights, client.country: {not_in: [allied]}}, effect: deny, legal: true}
+  - {id: cool-off, when: {ecosystem: pypi, age_days: {lt: 7}}, effect: quarantine}
+  - {id: later, when: {publisher: [umbrella]}, effect: deny, mode: audit, from: 2027-01-01, until: 2028-01-01}
+exceptions:
+  - {id: EX-17, rule: lineage, scope: {artifact: "pkg:huggingface/acme/ok@*", groups: [research]}, reason: "ticket 4411", requested_by: u1, approved_by: [u2], expires: 2027-02-01}
+tests:      # pure: given + catalogue, no network; the file is activated only if they hold
+  - name: contractors cannot get a quantised model of Chinese origin
+    given: {artifact: "pkg:huggingface/someone/some-GGUF", groups: [dod-contract], facts: {ancestors: [{project: "pkg:huggingface/Qwen/Qwen3-8B", relation: quantized}]}}
+    expect: {effect: deny, rules: [origin-cn]}      # audit hits under expect.would
+"""
+
+
+def test_the_documented_policy_loads_and_its_test_holds(run, tmp_path):
+    """The sample of the surface's section 4, as it stands, beside the publisher and the list that it names."""
+    (tmp_path / "policy.yaml").write_text(SURFACE)
+    (tmp_path / "sdn.csv").write_text("id,name\n1,Umbrella Trading\n")
+    entry = {"id": "acme", "entity": "Acme Labs Ltd", "kind": "company", "handles": {"huggingface": ["acme"]}, "confidence": "B", "countries": []}
+    (tmp_path / "ours.yaml").write_text(json.dumps({"version": 1, "publishers": [entry]}))
+    lists = {"ofac-sdn": {"loader": "csv", "source": "sdn.csv", "direction": "both", "meaning": "blocked-party"}}
+    (tmp_path / "mirror.yaml").write_text(json.dumps({"policy": {"path": "policy.yaml"}, "catalogue": ["builtin", "ours.yaml"], "lists": lists}))
+    checked, tested = run("check"), run("test")
+    assert checked.exit_code == 0, checked.output
+    assert "11 rules, 1 exception, 1 test," in checked.output
+    assert tested.exit_code == 0, tested.output
+    assert "1 of 1 tests hold" in tested.output
+
+
+def test_explain_says_that_no_file_was_named(run):
+    """A question about a whole project says that conditions on a file were not asked, and how to ask them."""
+    text = "rules: [{id: r, when: {file: '*.pkl'}, effect: deny}]\n"
+    assert "no file is named" in run("explain", "acme/x", "--policy", "policy.yaml", text=text).output
+    asked = run("explain", "acme/x#a.pkl", "--policy", "policy.yaml", "--group", "g")
+    assert "no file is named" not in asked.output
+    assert asked.exit_code == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from mirror.core.actor import Actor
 from mirror.core.decision import Effect
 from mirror.core.facts import Fact

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mirror.core.actor import Actor
 from mirror.core.decision import Effect
 from mirror.core.nouns import Artifact, FileKind, Kind, Project
@@ -164,11 +165,11 @@ def test_what_is_not_known_gets_at_least_what_on_unknown_says(when, situation, w
 @given(rules(), situations())
 def test_the_index_leaves_nothing_out(made, situation):
     """Asking every rule in turn, without the index, finds exactly what the verdict finds, for the same causes."""
+    from mirror.core.facts import Fact, Facts
     from mirror.core.purl import parse_loose
     from mirror.policy.derive import derive
-    from mirror.policy.evaluate import ruled, rule_on
+    from mirror.policy.evaluate import rule_on, ruled
     from mirror.policy.subject import Subject
-    from mirror.core.facts import Fact, Facts
     from tests.policy.builders import CATALOGUE, LINEAGE, edges
 
     the_policy = build(made)

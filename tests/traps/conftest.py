@@ -96,13 +96,17 @@ async def house(
         wheels = PypiHub(Settings(upstreams=(index.url,), denied_project=denied_project), gateway)
         gateway.register(wheels)
         dialects.append(PypiDialect(wheels, gateway))
-    async with listening(front_of(dialects, clock, public_url)) as url, aiohttp.ClientSession(auto_decompress=False) as session:
-        yield Mirror(url, folder, faces, gateway, clock, session)
-    await flights.close()
-    for upstream in upstreams.values():
-        await upstream.close()
-    await ledger.close()
-    await sql.close()
+    try:
+        # Bytes as they came: no coding is asked for unasked, none is undone.
+        plain = aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=("Accept-Encoding",))
+        async with listening(front_of(dialects, clock, public_url)) as url, plain as session:
+            yield Mirror(url, folder, faces, gateway, clock, session)
+    finally:
+        await flights.close()
+        for upstream in upstreams.values():
+            await upstream.close()
+        await ledger.close()
+        await sql.close()
 
 
 @pytest.fixture

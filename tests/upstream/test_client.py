@@ -74,7 +74,7 @@ async def test_content_codings_are_removed(upstream, name: str, code) -> None:
         ("deflate", zlib.compress(b"\0" * 50_000_000)),
         ("zstd", zstandard.compress(b"\0" * 50_000_000)),
         ("gzip, gzip", gzip.compress(gzip.compress(b"\0" * 50_000_000))),
-        ("gzip", gzip.compress(b"x" * 5000)[:-20]),
+        ("gzip", gzip.compress(b"x" * 5000, mtime=0)[:-20]),
         ("gzip", b"not gzip at all"),
         ("br", b"\x0b\x02\x80abc\x03"),
         ("gzip, gzip, gzip, gzip", b"x"),

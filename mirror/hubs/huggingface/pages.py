@@ -90,6 +90,8 @@ class Pages:
         tail = "" if revision is None else f"/revision/{revision_segment(revision)}"
         age = PINNED if revision is not None and is_commit(revision) else MOVING
         target = f"{repo.api}{tail}?blobs=true"
+        if self._gateway.held_off(self._options.name) and (found := await self._same_commit(repo, revision, bearer)):
+            return found
         try:
             document = await self.document(target, bearer, age, shared=_says_public)
         except HubSaysNo as no:
@@ -179,7 +181,13 @@ class Pages:
             Ask(target, method, headers or {}, body, follow=method != "HEAD", max_bytes=_MAX_PAGE, patience=patience)
         )
         key = DocumentKey(self._options.name, target, bearer.scope, variant)
-        document = await self._gateway.document(self._options.name, key, ask, max_age=max_age, shared=shared)
+
+        def sound(answer: Answer) -> bool:
+            if method != "HEAD" and not isinstance(load_json(answer, self._options.upstream), _shape(target)):
+                raise UpstreamGarbage(self._options.upstream, f"its page {target.partition('?')[0]} is JSON of another shape")
+            return shared(answer)
+
+        document = await self._gateway.document(self._options.name, key, ask, max_age=max_age, shared=sound)
         if document.status >= 400:
             raise says_no(document)
         return document
@@ -208,6 +216,11 @@ class Pages:
             if known is None or known.status != 200:
                 raise
             return known
+
+
+def _shape(target: str) -> type:
+    """What a page's JSON must be: an array for lists of files, commits and repositories, else an object."""
+    return list if _ROWS.search(target) else dict
 
 
 def _says_public(answer: Answer) -> bool:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: No header that a client shows is longer: front proxies cut or refuse larger ones.
 _MAX_MESSAGE: Final = 2000
+#: Seconds: huggingface_hub sleeps this long before each of its five retries, where upstream has not said how long.
+_COME_BACK: Final = 5.0
 _PRIVATE: Final = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}
 XET_OFF: Final = "This mirror serves files over plain HTTP only; there is no content store to go to."
 BUCKETS_OFF: Final = (
@@ -85,7 +87,7 @@ def failure(call: Call, error: MirrorError) -> web.Response:
         case UpstreamGarbage() | HostNotAllowed():
             return say(502, "The hub's answer cannot be used", str(error), "mirror-upstream")
         case UpstreamError():
-            return say(503, "The hub cannot be reached", str(error), "mirror-upstream", wait=error.retry_after)
+            return say(503, "The hub cannot be reached", str(error), "mirror-upstream", wait=error.retry_after or _COME_BACK)
         case IntegrityError():
             return say(502, "The bytes are not what was declared", str(error), "mirror-integrity")
         case StoreFull():

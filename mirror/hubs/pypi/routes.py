@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 INTEGRITY_V1: Final = "application/vnd.pypi.integrity.v1+json"
 _TYPES: Final = {HTML: "text/html; charset=utf-8"}
+#: First segments that the default index has on every host (SURFACE 1), so that no owner can be called so.
+_RESERVED: Final = frozenset({"pypi", "simple", "packages"})
 #: Our pages are inert in a browser whatever upstream put into them.
 _INERT: Final = (
     ("X-Content-Type-Options", "nosniff"),
@@ -230,7 +232,11 @@ class PypiDialect:
         """A route that is not in the table: writes are recorded as such, everything else is refused plainly."""
         method = call.request.method
         if method in ("GET", "HEAD", "OPTIONS"):
-            return await self._refused_route(call, f"this mirror's index {self.name!r} has no such route", status=404)
+            said = f"this mirror's index {self.name!r} has no such route"
+            first = call.info.path.split("/")[1]
+            if first in _RESERVED:
+                said += f"; {first!r} is reserved: a Hugging Face owner of this name is reached through a hub with `hosts:` of its own"
+            return await self._refused_route(call, said, status=404)
         what = "XML-RPC" if call.raw_path.startswith("/pypi") else "uploads and other writes"
         subject = f"{self.name}: {method} {call.raw_path[:200]}"
         await self._gateway.note(EventKind.WRITE_REFUSED, call.actor, call.info, subject)

@@ -16,7 +16,7 @@ BIN = Path(sys.executable).parent
 def run(*command, cwd, **environment):
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "UV_", "MIRROR_")) and not k.lower().endswith("_proxy")}
     kept |= {"PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1", "HOME": str(cwd)}
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=kept | environment, timeout=110)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=kept | {"COLUMNS": "500"} | environment, timeout=110)
     return done.returncode, done.stdout + done.stderr
 
 

