@@ -12,9 +12,10 @@ import os
 import secrets
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -58,19 +59,25 @@ log = structlog.get_logger("mirror")
 
 #: How long requests under way may take to finish after a signal.
 DRAIN: Final = 30.0
+_CORRECTION: Final = timedelta(minutes=1)
 SELF: Final = Actor(name="mirror")
 
 
 class SystemClock:
-    """The machine's clock, which never runs backwards within one process (`now` is monotonic)."""
+    """The machine's clock without its small steps back, which are waited out: an event is not older than what led to it.
 
-    def __init__(self) -> None:
-        self._wall = datetime.now(UTC)
-        self._latest = self._wall
+    A step of `_CORRECTION` or more is followed. Somebody has set a clock that was wrong; to wait for the wrong time to come
+    would leave every page fresh, every age unchanged and every record misdated until then.
+    """
+
+    def __init__(self, wall: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._wall = wall
+        self._latest = wall()
 
     def now(self) -> datetime:
-        """The current instant, never earlier than one that was given before."""
-        self._latest = max(self._latest, datetime.now(UTC))
+        """The current instant."""
+        found = self._wall()
+        self._latest = self._latest if timedelta(0) < self._latest - found < _CORRECTION else found
         return self._latest
 
 
@@ -90,8 +97,7 @@ class Services:
     upstreams: Mapping[str, Upstream]
     metrics: Metrics
     status: Status
-    feed: Feed
-    following: asyncio.Task[None]
+    closing: AsyncExitStack
     runners: list[web.ServerRunner] = field(default_factory=list)
 
     async def start(self) -> list[str]:
@@ -99,8 +105,8 @@ class Services:
         listen = self.config.listen
         context = _tls(self.config)
         urls = [await self._listen(Server(self.front), listen.host, listen.port, context)]
-        for port in sorted(row.port for row in self.config.hubs.values() if row.port is not None):
-            await self._listen(Server(self.front), listen.host, port, context)
+        for own in sorted(row.port for row in self.config.hubs.values() if row.port is not None):
+            await self._listen(Server(self.front), listen.host, own, context)
         if listen.admin is not None:
             host, _, port = listen.admin.rpartition(":")
             await self._listen(Server(self.own.admin), host.strip("[]"), int(port), context)
@@ -132,21 +138,17 @@ class Services:
         ]
 
     async def stop(self) -> None:
-        """Stop accepting, let requests under way finish, then close the ledger last."""
+        """Stop accepting, let requests under way finish, then close the ledger last.
+
+        Whatever fails on the way, every later step is still taken: the counts that wait for the ledger's end above all.
+        """
         self.status.serving = False
-        await self.rulebook.close()
-        # `listen.admin` answers to the end: who asks it for readiness is told that this mirror is draining.
-        admin = self.runners[-1:] if self.config.listen.admin is not None else []
-        await asyncio.gather(*(runner.cleanup() for runner in self.runners if runner not in admin))
-        await asyncio.gather(*(runner.cleanup() for runner in admin))
-        await self.flights.close()
-        await self.shelf.flush()
-        for upstream in self.upstreams.values():
-            await upstream.close()
-        await self.ledger.close()
-        self.feed.close()
-        await self.following
-        await self.index.close()
+        self.closing.push_async_callback(self._drain)
+        self.closing.push_async_callback(self.rulebook.close)
+        await self.closing.aclose()
+
+    async def _drain(self) -> None:
+        await asyncio.gather(*(runner.cleanup() for runner in self.runners))
 
     async def _changed(self, epoch: Epoch) -> None:
         await keep_rules(self.gateway.recorder, epoch, self.config.lists)
@@ -167,18 +169,40 @@ class Services:
 
 
 async def build(config: Config) -> Services:
-    """A mirror from its configuration. Raises `InputError` before anything was created on disk when rules are bad."""
+    """A mirror from its configuration. Raises `InputError` before anything was created on disk when rules are bad.
+
+    Where it fails later - a data folder that cannot be used is an `InputError` too - what was opened is closed again.
+    """
     clock = SystemClock()
     rulebook = Rulebook(RuleSources(config.policy.path, config.catalogue, config.lists), clock.now)
+    async with AsyncExitStack() as opened:
+        try:
+            return await _build(config, clock, rulebook, opened)
+        except OSError as error:
+            raise InputError([Problem("data", "", f"{error.filename or config.data}: {error.strerror}")]) from error
+
+
+async def _build(config: Config, clock: SystemClock, rulebook: Rulebook, opened: AsyncExitStack) -> Services:
     config.data.mkdir(parents=True, exist_ok=True)
+    key = installation_key(config.data / "secret.key")
     metrics = Metrics()
     index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
+    opened.push_async_callback(index.close)
     directory = config.ledger.path or config.data / "ledger"
     feed = Feed(directory, index)
     ledger = SegmentLedger(directory, clock, reserve=config.ledger.reserve, on_durable=feed.advance)
     await ledger.start({"version": __version__, "policy": rulebook.current.policy.digest})
     following = asyncio.create_task(feed.run(), name="index follows ledger")
+
+    async def level() -> None:
+        feed.close()
+        await following
+
+    opened.push_async_callback(level)
+    opened.push_async_callback(ledger.close)
     upstreams = {name: _upstream(name, row, config) for name, row in config.hubs.items()}
+    for upstream in upstreams.values():
+        opened.push_async_callback(upstream.close)
     store = DiskStore(config.data, config.store.quota, config.store.min_free)
     offline = config.network == "offline"
     flights = Flights(
@@ -186,9 +210,11 @@ async def build(config: Config) -> Services:
     )
     recorder = Recorder(clock, os.urandom, ledger, EvidenceArchive(config.data / "evidence"), config.policy.contact)
     shelf = Shelf(index, store, clock)
+    opened.push_async_callback(shelf.flush)
+    opened.push_async_callback(flights.close)
     gateway = Gateway(
         clock=clock,
-        epoch=lambda: rulebook.current,
+        epoch=lambda: rulebook.judging,
         recorder=recorder,
         documents=Documents(index, upstreams, clock, offline=offline),
         flights=flights,
@@ -202,7 +228,7 @@ async def build(config: Config) -> Services:
         groups=groups_from(config.clients.groups),
         trusted_proxies=tuple(ipaddress.ip_network(text, strict=False) for text in config.listen.trusted_proxies),
         group_header=config.clients.header,
-        key=installation_key(config.data / "secret.key"),
+        key=key,
     )
     status = Status(started=time.time())
     own = Own(config.listen.admin is None, gateway, index, ledger, rulebook, metrics, status, config.listen.public_url)
@@ -214,15 +240,18 @@ async def build(config: Config) -> Services:
         clock=clock,
         entropy=os.urandom,
         metrics=metrics,
+        begin=rulebook.begin,
         ports={name: row.port for name, row in config.hubs.items() if row.port is not None},
     )
     return Services(
-        config, front, own, gateway, rulebook, ledger, index, flights, shelf, upstreams, metrics, status, feed, following
+        config, front, own, gateway, rulebook, ledger, index, flights, shelf, upstreams, metrics, status, opened.pop_all()
     )
 
 
 async def keep_rules(recorder: Recorder, epoch: Epoch, lists: Mapping[str, ListConfig]) -> None:
-    """Archive everything that decisions under `epoch` will cite: policy, catalogue, lineage, lists."""
+    """Archive everything that decisions under `epoch` will cite: policy, catalogue, lineage, lists. Says what is doubtful in it."""
+    for problem in epoch.policy.warnings:
+        log.warning("policy", warning=str(problem))
     await recorder.keep("policy", canonical([list(pair) for pair in epoch.policy.texts]))
     await recorder.keep("catalogue", epoch.catalogue.content)
     await recorder.keep("lineage", epoch.lineage.content)
@@ -230,21 +259,28 @@ async def keep_rules(recorder: Recorder, epoch: Epoch, lists: Mapping[str, ListC
         data = await asyncio.to_thread(row.source.read_bytes)
         kept = await recorder.keep("list", data)
         if kept != epoch.lists[name].digest:
-            log.warning("list changed while it was being archived", list=name)
+            raise InputError([Problem(str(row.source), "", "was written while it was being archived")])
 
 
 def installation_key(path: Path) -> bytes:
-    """The installation's own secret (32 bytes), made at first start, readable by its owner only."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        key = secrets.token_bytes(32)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """The installation's own secret (32 bytes), made at first start, readable by its owner only.
+
+    Raises `InputError` for a file that holds anything else: under a part of a key, fingerprints could be guessed.
+    """
+    if not path.exists():
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(key)
+            file.write(secrets.token_bytes(32))
             file.flush()
             os.fsync(file.fileno())
-        return key
+        with suppress(FileExistsError):  # another process was first: its key is the installation's
+            os.link(fresh, path)
+        fresh.unlink()
+    key = path.read_bytes()
+    if len(key) != 32:
+        raise InputError([Problem(str(path), "", f"holds {len(key)} bytes where an installation's key has 32")])
+    return key
 
 
 def _upstream(name: str, row: HubConfig, config: Config) -> HttpUpstream:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SELF: Final = Actor("mirror")
 #: Answers to allowed decisions that may wait for the next flush, in number.
 _MOST_PENDING: Final = 10_000
+_ENDED: Final = "the ledger's thread has ended"
 #: Events of one group commit, at most.
 _BATCH: Final = 4096
 
@@ -249,9 +250,12 @@ class SegmentLedger:
         try:
             self._serve()
         finally:
-            # Also when the thread dies of something unforeseen: whoever waits must hear that nothing will be written.
+            # Also when the thread dies of something unforeseen: whoever waits must hear that nothing will be written, and
+            # health must say so.
+            if not self._closing:
+                self._writer.state, self._writer.why = "down", _ENDED
             self._closing = True
-            self._abandon([*self._under_way, *self._take(flush=True)], "the ledger's thread has ended")
+            self._abandon([*self._under_way, *self._take(flush=True)], _ENDED)
 
     def _serve(self) -> None:
         flush_at = time.monotonic() + self._flush_every

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import click
 
 from mirror import config as configuration
 from mirror.config_checks import remarks
+from mirror.core.errors import InputError
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -24,7 +26,15 @@ def command() -> None:
 @click.pass_obj
 def check(config_path: Path | None, as_json: bool) -> None:
     """Read the configuration; exit 2 with every problem and its place, one a line, when it is unusable."""
-    config = configuration.load(config_path, os.environ)
+    try:
+        config = configuration.load(config_path, os.environ)
+    except InputError as error:
+        if not as_json:
+            raise
+        for problem in error.problems:
+            row = {"level": "error", "source": problem.source, "place": problem.place, "message": problem.message}
+            click.echo(json.dumps(row, ensure_ascii=False))
+        sys.exit(2)
     notes = list(remarks(config))
     if as_json:
         click.echo(json.dumps({"file": str(config.file) if config.file else None, "sound": True, "notes": notes}))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from mirror.core.decision import Effect, EventKind
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _FILTERS: Final = {
     "since": "from this date or moment on (UTC)",
     "until": "before this date or moment (UTC)",
 }
+#: A word that no event has would find nothing, and read like an answer.
+_WORDS: Final = {"effect": [effect.word for effect in Effect], "kind": [kind.value for kind in EventKind]}
 _CONFIG: Final = click.option(
     "-c", "--config", "path", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file."
 )
@@ -42,7 +45,9 @@ _JSON: Final = click.option("--json", "as_json", is_flag=True, help="JSON Lines 
 
 def _filters(command: F) -> F:
     for name, text in reversed(_FILTERS.items()):
-        command = click.option(f"--{name}", name, metavar="TEXT", help=text)(command)
+        words = _WORDS.get(name)
+        kind = click.Choice(words, case_sensitive=False) if words else click.STRING
+        command = click.option(f"--{name}", name, type=kind, metavar="WORD" if words else "TEXT", help=text)(command)
     return command
 
 

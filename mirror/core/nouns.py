@@ -178,8 +178,11 @@ class Document:
         return next((value for key, value in self.headers if key == name), None)
 
     def fresh(self, now: datetime) -> bool:
-        """Whether upstream need not be asked at `now` (RFC 9111 section 4.2)."""
-        return self.max_age is None or now < self.fetched_at + self.max_age
+        """Whether upstream need not be asked at `now` (RFC 9111 section 4.2).
+
+        A page from the future - the machine's clock was wrong when it was fetched - is no fresher than one from the past.
+        """
+        return self.max_age is None or abs(now - self.fetched_at) < self.max_age
 
 
 @dataclass(frozen=True, slots=True)

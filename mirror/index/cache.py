@@ -22,13 +22,15 @@ from mirror.index.engine import Database, IndexDown
 from mirror.index.tables import documents, entries, grants, places
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _LOG = structlog.get_logger("mirror.index")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 #: Bodies from this size are (de)compressed off the event loop.
 _LARGE: Final = 128 * 1024
+#: Rows of a large change that are made and handed over before other requests get their turn.
+_TURN: Final = 200
 _MALFORMED: Final = (ValueError, TypeError, KeyError, LookupError, OverflowError, zstandard.ZstdError)
 
 
@@ -111,11 +113,11 @@ class CacheTables:
             return
         statement = update(entries).where(entries.c.key == bindparam("entry")).values(last_used=bindparam("used"))
         rows = [{"entry": _key(identity), "used": micros(moment)} for identity, moment in used.items()]
-        await self._change(statement, rows)
+        await self._change(statement, [rows])
 
     async def forget_entry(self, identity: str) -> None:
         """Absent is fine."""
-        await self._change(delete(entries).where(entries.c.key == _key(identity)))
+        await self._change(delete(entries).where(entries.c.key == _key(identity)), [None])
 
     async def get_grant(self, credential: str, project: str) -> Grant | None:
         """What the hub last said, however long ago: its age is the caller's to judge."""
@@ -162,21 +164,17 @@ class CacheTables:
 
     async def put_places(self, found: Sequence[Place]) -> None:
         """Store or replace, all or none."""
-        rows = {
-            _key(place.hub, place.path): {
-                "hub": place.hub,
-                "path": _storable(place.path),
-                "artifact": _artifact_json(place.artifact),
-                "digest": None if place.digest is None else str(place.digest),
-                "size": place.size,
-                "url": _storable(place.url),
-                "published_at": None if place.published_at is None else micros(place.published_at),
-            }
-            for place in found
-        }
-        if rows:
-            # In the order of their keys, so that two writers never wait for each other's rows.
-            await self._change(self._database.upsert(places), [{"key": key, **rows[key]} for key in sorted(rows)])
+        keyed: dict[str, Place] = {}
+        for number, place in enumerate(found):
+            keyed[_key(place.hub, place.path)] = place
+            if number % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
+        if not keyed:
+            return
+        # In the order of their keys, so that two writers never wait for each other's rows.
+        order = sorted(keyed)
+        parts = (order[start : start + _TURN] for start in range(0, len(order), _TURN))
+        await self._change(self._database.upsert(places), ([_place_row(key, keyed[key]) for key in part] for part in parts))
 
     async def _row(self, table: Table, key: str) -> Row[Any] | None:
         try:
@@ -189,12 +187,14 @@ class CacheTables:
         return found
 
     async def _put(self, table: Table, row: Mapping[str, Any]) -> None:
-        await self._change(self._database.upsert(table), row)
+        await self._change(self._database.upsert(table), [row])
 
-    async def _change(self, statement: Any, rows: Any = None) -> None:
+    async def _change(self, statement: Any, batches: Iterable[Any]) -> None:
+        """Execute `statement` with each batch of rows (None: as it is), all in one transaction."""
         try:
             async with self._database.write() as connection:
-                await connection.execute(statement, rows)
+                for rows in batches:
+                    await connection.execute(statement, rows)
         except IndexDown as error:
             self._failed(error)
 
@@ -240,6 +240,19 @@ def _digest(text: str) -> Digest:
     if not digits:
         raise ValueError(text)
     return Digest(algorithm, digits)
+
+
+def _place_row(key: str, place: Place) -> dict[str, Any]:
+    return {
+        "key": key,
+        "hub": place.hub,
+        "path": _storable(place.path),
+        "artifact": _artifact_json(place.artifact),
+        "digest": None if place.digest is None else str(place.digest),
+        "size": place.size,
+        "url": _storable(place.url),
+        "published_at": None if place.published_at is None else micros(place.published_at),
+    }
 
 
 def _artifact_json(artifact: Artifact) -> str:

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Connection, Insert, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from mirror.core.errors import InputError, MirrorError, Problem
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 _LOG = structlog.get_logger("mirror.index")
+#: Seconds for another writer to finish, or for a server to accept a connection and to answer; clients wait 10 s in all.
+_PATIENCE: Final = 2.0
+#: Seconds without an attempt to write after one that failed.
+_REST: Final = 3.0
 _DAMAGE: Final = ("malformed", "not a database", "disk image")
 #: Key of the advisory lock under which one process at a time migrates ("entrepot" in ASCII, as a 63-bit number).
 _MIGRATING: Final = 0x656E747265706F74 & (2**63 - 1)
@@ -38,6 +42,7 @@ class Database:
         self.engine = engine
         self.is_postgresql = engine.dialect.name == "postgresql"
         self._writing = asyncio.Lock()
+        self._rest_until, self._why = 0.0, ""
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -50,13 +55,22 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that is committed at the end of the block. Raises `IndexDown`."""
+        """A transaction that is committed at the end of the block. Raises `IndexDown`.
+
+        After a failure the database is left alone for `_REST` seconds: requests write in passing, and must not wait one
+        after another for what does not answer.
+        """
         try:
-            async with self._writing, self.engine.connect() as plain:
-                connection = await plain.execution_options(mirror_write=True)
-                async with connection.begin():
-                    yield connection
+            async with self._writing:
+                if asyncio.get_running_loop().time() < self._rest_until:
+                    raise IndexDown(self._why)
+                async with self.engine.connect() as plain:
+                    connection = await plain.execution_options(mirror_write=True)
+                    async with connection.begin():
+                        yield connection
         except (SQLAlchemyError, OSError) as error:
+            if isinstance(error, (OperationalError, InterfaceError, OSError)):
+                self._rest_until, self._why = asyncio.get_running_loop().time() + _REST, _phrase(error)
             raise IndexDown(_phrase(error)) from error
 
     def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
@@ -82,7 +96,11 @@ async def open_database(url: str | None, data: Path) -> Database:
     that cannot mean a database, `IndexDown`.
     """
     if url is not None:
-        return await _migrated(create_async_engine(_postgresql(url), pool_pre_ping=True, pool_size=8, max_overflow=8))
+        engine = create_async_engine(
+            _postgresql(url), pool_pre_ping=True, pool_size=8, max_overflow=8, pool_timeout=_PATIENCE,
+            connect_args={"timeout": _PATIENCE},
+        )  # fmt: skip
+        return await _migrated(engine)
     data.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, at the start
     path = data / "index.sqlite"
     with _alone(data / "index.lock"):
@@ -109,13 +127,14 @@ def _postgresql(url: str) -> URL:
 
 
 def _sqlite(path: Path) -> AsyncEngine:
+    path.touch(mode=0o600)  # it tells who asked; SQLite gives its side files the same mode
     engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)))
 
     @event.listens_for(engine.sync_engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
         cursor = connection.cursor()
-        cursor.execute("PRAGMA busy_timeout = 20000")
+        cursor.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1000)}")
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.execute("PRAGMA cache_size = -32768")

@@ -250,7 +250,7 @@ def _rules(work: _Work, source: str, file: FileText) -> None:
             work.rule_ids.setdefault(rule_id, f"{place} in {source}" if len(work.files) > 1 else place)
             if raw.get("effect") == "allow":
                 work.permits.add(rule_id)
-        building = Building(source, work.sets, work.lists, work.catalogue, work.problems)
+        building = Building(source, work.sets, work.lists, work.catalogue, work.problems, work.warnings)
         building.screened = work.screened
         building.permits = isinstance(raw, dict) and raw.get("effect") == "allow"
         when = raw.get("when") if isinstance(raw, dict) else None
@@ -277,7 +277,7 @@ def _rule(
 ) -> Rule:
     since, until = span(building, place, stated.since, stated.until, stated.timezone or zone, "until")
     if stated.legal and not stated.basis.strip():
-        work.warnings.append(Problem(building.source, f"{place}.legal", "a legal rule without a basis: state the law in 'basis'"))
+        building.warn(f"{place}.legal", "a legal rule without a basis: state the law in 'basis'")
     if stated.lineage == "inherit" and read and not any(condition.identity for condition in read):
         building.wrong(f"{place}.lineage", "nothing to inherit: no condition on publisher, publisher.country, artifact or list_match")
     if stated.release == "manual" and stated.effect != "quarantine":
@@ -299,7 +299,7 @@ def _rule(
 
 def _exceptions(work: _Work, source: str, file: FileText) -> None:
     for place, raw, stated in _each(work, source, "exceptions", file.exceptions, ExceptionText):
-        building = Building(source, work.sets, work.lists, work.catalogue, work.problems)
+        building = Building(source, work.sets, work.lists, work.catalogue, work.problems, work.warnings)
         rule = raw.get("rule") if isinstance(raw, dict) else None
         if isinstance(rule, str) and rule not in work.rule_ids:
             near = difflib.get_close_matches(rule, work.rule_ids, n=1)
@@ -339,7 +339,7 @@ def _tests(work: _Work, source: str, file: FileText) -> None:
     for place, _, stated in _each(work, source, "tests", file.tests, TestText):
         if stated is None:
             continue
-        building = Building(source, work.sets, work.lists, work.catalogue, work.problems)
+        building = Building(source, work.sets, work.lists, work.catalogue, work.problems, work.warnings)
         given = stated.given
         country = given.country.upper() if given.country else None
         if country is not None and country not in CODES:

@@ -134,7 +134,9 @@ class _Who:
     ids: frozenset[str] = frozenset()
 
 
-def _who(catalogue: Catalogue) -> Callable[[Any], tuple[_Who, ...]]:
+def _who(building: Building, place: str) -> Callable[[Any], tuple[_Who, ...]]:
+    catalogue = building.catalogue
+
     def convert(value: Any) -> tuple[_Who, ...]:
         if not isinstance(value, str) or not value.strip():
             raise ValueError(f"{value!r} is not a publisher")
@@ -142,8 +144,10 @@ def _who(catalogue: Catalogue) -> Callable[[Any], tuple[_Who, ...]]:
         if colon and head.casefold() == "entity":
             found = catalogue.entities(tail.strip()) or _without_form(catalogue, tail.strip())
             if not found:
+                # Not an error: a policy may name an entity before its overlay does. It matches nobody until then.
                 near = ", ".join(one.id for one in catalogue.search(tail.strip().partition(" ")[0], 3))
-                raise ValueError(f"no publisher in the catalogue is called {tail.strip()!r}" + (f"; near: {near}" if near else ""))
+                hint = f"; near: {near}" if near else ""
+                building.warn(place, f"no publisher in the catalogue is called {tail.strip()!r}, so this matches nobody{hint}")
             # What an entity owns is the entity's too; how surely, says the grade of the account that is met.
             group = [*found, *(below for one in found for below in catalogue.below(one))]
             return (_Who(ids=frozenset(publisher.id for publisher in group)),)
@@ -162,7 +166,7 @@ def _without_form(catalogue: Catalogue, name: str) -> tuple[Publisher, ...]:
 
 
 def _publisher(building: Building, place: str, raw: Any) -> Condition:
-    pairs = words(building, place, raw, _who(building.catalogue))
+    pairs = words(building, place, raw, _who(building, place))
     indexed = [(word in ("any", "all"), _Index(operand)) for word, operand in pairs]
 
     def judge(subject: Subject, view: View) -> Outcome:

@@ -36,12 +36,17 @@ class Building:
     lists: Mapping[str, ScreeningList]
     catalogue: Catalogue
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     screened: dict[Any, Any] = field(default_factory=dict)  # what lists said of a publisher, shared by all rules
     permits: bool = False  # whether the rule at hand has effect allow
 
     def wrong(self, place: str, message: str) -> None:
         """Note a problem."""
         self.problems.append(Problem(self.source, place, message))
+
+    def warn(self, place: str, message: str) -> None:
+        """Note what is permitted and probably not meant."""
+        self.warnings.append(Problem(self.source, place, message))
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,13 +183,15 @@ class Flight:
 
     async def _leave(self) -> None:
         """Let go of the spool; what can be of use to a later flight stays on disk."""
-        if self._spool is not None:
-            useless = self.size is None or isinstance(self.error, (IntegrityError, ValueError))
-            if self.blob is None and not useless:
-                with contextlib.suppress(OSError, StoreFull):
-                    await self._spool.sync()
-            self._spool.close(discard=self.blob is None and useless)
-        self._wake()
+        try:
+            if self._spool is not None:
+                useless = self.size is None or isinstance(self.error, (IntegrityError, ValueError))
+                if self.blob is None and not useless:
+                    with contextlib.suppress(OSError, StoreFull):
+                        await self._spool.sync()
+                self._spool.close(discard=self.blob is None and useless)
+        finally:
+            self._wake()  # whatever became of the file, the readers hear how it ended
 
     async def _settle(self, *tasks: asyncio.Task[None]) -> None:
         """Cancel and wait, also for a sync that a cancelled checkpoint left running."""

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 
 OnLanded = Callable[[str, Blob, Source], Awaitable[None]]
 OnFault = Callable[[IntegrityError, str], Awaitable[None]]
+OnEnded = Callable[[str], None]
 
 
 async def _ignore(*_: object) -> None:
+    pass
+
+
+def _nothing(_: str) -> None:
     pass
 
 
@@ -31,7 +36,8 @@ class Flights:
     """The downloads in the air, by key.
 
     `on_landed(key, blob, source)` is awaited when a blob is in the store, before its last bytes leave. `on_fault(error,
-    hub)` is awaited for each fetch whose bytes were not what was declared. Both may be set after construction.
+    hub)` is awaited for each fetch whose bytes were not what was declared. `on_ended(key)` is called when the last flight
+    under a key is over, landed or not. All may be set after construction.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class Flights:
         tuning: Tuning | None = None,
     ) -> None:
         self.on_landed, self.on_fault = on_landed, on_fault
+        self.on_ended: OnEnded = _nothing
         self._store, self._upstream_of, self._clock = store, upstream_of, clock
         self._tuning = tuning or Tuning()
         self._flights: dict[str, Flight] = {}
@@ -146,6 +153,8 @@ class Flights:
         self._hubs.pop(flight, None)
         if not task.cancelled():
             task.exception()
+        if flight.key not in self._flights:
+            self.on_ended(flight.key)
 
     async def _opened(self, flight: Flight) -> None:
         """Wait for the first answer, but not past a client's patience for headers (10 s; huggingface.md section 2).

@@ -47,6 +47,7 @@ class Gateway:
         self._issuer = object()
         flights.on_landed = self._landed
         flights.on_fault = self._fault
+        flights.on_ended = self._ended
 
     def register(self, hub: Hub) -> None:
         """Add a hub under its instance name."""
@@ -178,9 +179,13 @@ class Gateway:
         self._landing.setdefault(key, {})[artifact.identity] = (artifact, source)
         try:
             return await self._flights.join(key, artifact.project.hub, source)
-        except BaseException:
-            self._landing.pop(key, None)
-            raise
+        finally:
+            # A transfer goes on without the caller who gave up waiting for it, and lands for all who asked.
+            if self._flights.in_flight(key) is None:
+                self._landing.pop(key, None)
+
+    def _ended(self, key: str) -> None:
+        self._landing.pop(key, None)
 
     async def _landed(self, key: str, blob: Blob, source: Source) -> None:
         for artifact, wanted in self._landing.pop(key, {}).values():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from mirror.core.errors import InputError, Problem
+from mirror.core.errors import InputError, MirrorError, Problem
 from mirror.lists.loading import BUILTIN, load_catalogue, load_lineage, load_list
 from mirror.policy.catalogue import Catalogue
 from mirror.policy.compile import compile_policy
@@ -141,13 +142,24 @@ class Rulebook:
         self._sources, self._now = sources, now
         self._state = sources.state()
         self._epoch = load_epoch(sources.policy, sources.catalogue, sources.lists, number=1, now=now())
+        self._next: Epoch | None = None  # loaded, and waiting for `changed` to succeed
+        self._begun: ContextVar[Epoch | None] = ContextVar("epoch of this request", default=None)
         self._watching: asyncio.Task[None] | None = None
         self.problems: tuple[Problem, ...] = ()
 
     @property
     def current(self) -> Epoch:
-        """The rules in force now. A request takes this once and keeps to it."""
+        """The rules in force now."""
         return self._epoch
+
+    @property
+    def judging(self) -> Epoch:
+        """The rules under which this request began, from its `begin` on; elsewhere those in force now."""
+        return self._begun.get() or self._epoch
+
+    def begin(self) -> None:
+        """A request begins, in a context of its own or one after another in the same: it keeps to the rules in force now."""
+        self._begun.set(self._epoch)
 
     def watch(self, changed: Changed, failed: Failed) -> None:
         """Start looking for changes."""
@@ -161,23 +173,38 @@ class Rulebook:
                 await self._watching
 
     async def refresh(self, changed: Changed, failed: Failed) -> None:
-        """Look once; load if anything was written. A broken file leaves the rules as they are."""
+        """Look once; load if anything was written. A broken file leaves the rules as they are.
+
+        `changed` is awaited before the new rules judge anything; while it raises `OSError` or one of our own errors (what
+        decisions will cite cannot be archived) they wait, and every further look tries again.
+        """
         state = await asyncio.to_thread(self._sources.state)
-        if state == self._state:
+        if state != self._state:
+            self._state, self._next = state, None
+            try:
+                self._next = await self._load()
+            except InputError as error:
+                self.problems = error.problems
+                await failed(error)
+                return
+        if self._next is None:
             return
-        self._state = state
-        sources = self._sources
+        fresh = replace(self._next, number=self._epoch.number + 1)
         try:
-            fresh = await asyncio.to_thread(
-                load_epoch, sources.policy, sources.catalogue, sources.lists, previous=self._epoch, now=self._now()
-            )
-        except InputError as error:
-            self.problems = error.problems
-            await failed(error)
+            await changed(fresh)
+        except (MirrorError, OSError) as error:
+            problem = Problem("rules", "", f"not in force yet, because they cannot be archived: {error}")
+            if self.problems != (problem,):
+                self.problems = (problem,)
+                await failed(InputError([problem]))
             return
-        self.problems = ()
-        self._epoch = replace(fresh, number=self._epoch.number + 1)
-        await changed(self._epoch)
+        self._epoch, self._next, self.problems = fresh, None, ()
+
+    async def _load(self) -> Epoch:
+        sources = self._sources
+        return await asyncio.to_thread(
+            load_epoch, sources.policy, sources.catalogue, sources.lists, previous=self._epoch, now=self._now()
+        )
 
     async def _watch(self, changed: Changed, failed: Failed) -> None:
         while True:

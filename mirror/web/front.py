@@ -36,6 +36,8 @@ OURS: Final = "-"
 PYTHON_ALIASES: Final = ("pypi", "simple", "packages")
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
+_HOST: Final = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{0,5})?")
+
 OwnHandler = Callable[[web.Request, str, str], Any]
 
 
@@ -90,10 +92,9 @@ class Hosts:
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header, without port and brackets, case-folded."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].casefold()
-    return host.partition(":")[0].casefold()
+    """The name in a Host header, without port and brackets, case-folded; empty where it has not the form of one (RFC 9110 7.2)."""
+    found = _HOST.fullmatch(host)
+    return "" if found is None else (found["address"] or found["name"]).casefold()
 
 
 class Front:
@@ -110,6 +111,7 @@ class Front:
         entropy: Callable[[int], bytes],
         metrics: Metrics,
         ports: Mapping[str, int] | None = None,
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
         ports = ports or {}
         self._by_host = {host.casefold(): dialect for dialect in dialects for host in dialect.hosts}
@@ -123,12 +125,13 @@ class Front:
         self._shared = [one for one in self.dialects if one in shared]
         self._names = frozenset(self._by_host)
         self._identification, self._own, self._hosts = identification, own, hosts
-        self._clock, self._entropy, self._metrics = clock, entropy, metrics
+        self._clock, self._entropy, self._metrics, self._begin = clock, entropy, metrics, begin
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; never raises but for a client that went away."""
         trace = Trace(id=ulid(self._clock.now(), self._entropy(10)), started=time.perf_counter())
         request[REQUEST_ID] = trace.id
+        self._begin()
         self._metrics.in_flight.inc()
         response: web.StreamResponse | None = None
         try:
@@ -266,6 +269,9 @@ class Front:
         sent = _length(request, response)
         self._metrics.requests.labels(trace.hub, trace.route, _method(request.method), str(status)).inc()
         self._metrics.seconds.labels(trace.hub, trace.route).observe(seconds)
+        self._metrics.sent.labels(trace.hub).inc(sent)
+        if response is not None and (origin := response.headers.get("Cache-Status")):
+            self._metrics.cache.labels(trace.hub, _outcome(origin)).inc()
         log.info(
             "request",
             id=trace.id,
@@ -296,6 +302,13 @@ def _port(request: web.Request) -> int:
     """The port at which a request came in (0: unknown)."""
     local = request.transport.get_extra_info("sockname") if request.transport else None
     return int(local[1]) if isinstance(local, tuple) else 0
+
+
+def _outcome(cache_status: str) -> str:
+    """A body's `Cache-Status` in one word."""
+    if "; hit" in cache_status:
+        return "hit"
+    return "collapsed" if "collapsed" in cache_status else "miss"
 
 
 def _method(method: str) -> str:

@@ -128,13 +128,17 @@ class Own:
     async def landing(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
         """`/`: what this is and how to point a client at it."""
         policy = self._rulebook.current.policy
-        enforced = [rule for rule in policy.rules if str(rule.mode) == "enforce"]
+        # A rule that passes on the hub's own no refuses nothing that clients would have had without this mirror.
+        passed_on = [rule for rule in policy.rules if "upstream.blocks_client" in rule.when]
+        enforced = [rule for rule in policy.rules if str(rule.mode) == "enforce" and rule not in passed_on]
         audited = [rule for rule in policy.rules if str(rule.mode) != "enforce"]
         page = self._pages.get_template("landing.html").render(
             version=__version__,
             url=self._public_url or f"{request.scheme}://{request.host}",
             offline=self._gateway.offline,
             enforced=len(enforced),
+            permits=policy.permits_by_default,
+            passed_on=bool(passed_on),
             audited=[rule.id for rule in audited],
             problems=len(self._rulebook.problems),
             policy=policy.digest,

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
@@ -81,6 +82,11 @@ class GuardedHandler(RequestHandler):
         )
         response.force_close()
         return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Keep quiet about a body that broke after its request was answered: that is the client's fault, not a bug."""
+        if not isinstance(kw.get("exc_info"), (web.RequestPayloadError, HttpProcessingError)):
+            super().log_exception(*args, **kw)
 
     def _stop_clock(self) -> None:
         if self._deadline is not None:

@@ -120,20 +120,29 @@ class Attacker:
         return Answer(response.status, response.headers, body)
 
 
-def shout(port: int, data: bytes, *, seconds: float = 30, hold: bool = False) -> bytes:
+def shout(port: int, data: bytes, *, patience: float = 1.5) -> bytes:
     """Raw bytes to the port, and everything that comes back until it is closed. A reset ends the answer, not the test.
 
-    `hold` keeps our side open, as a client would that has more to say.
+    After `patience` seconds of silence our side is closed: what is still incomplete then will not be completed.
     """
     received = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as line:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as line:
         with contextlib.suppress(OSError):
             line.sendall(data)
-            if not hold:
-                line.shutdown(socket.SHUT_WR)
-        with contextlib.suppress(OSError):
-            while chunk := line.recv(65536):
-                received += chunk
+        line.settimeout(patience)
+        while True:
+            try:
+                chunk = line.recv(65536)
+            except TimeoutError:
+                with contextlib.suppress(OSError):
+                    line.shutdown(socket.SHUT_WR)
+                line.settimeout(30)
+                continue
+            except OSError:
+                break
+            if not chunk:
+                break
+            received += chunk
     return received
 
 

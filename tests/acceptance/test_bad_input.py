@@ -12,6 +12,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -130,22 +131,27 @@ HOSTILE: dict[str, bytes] = {
     "a range of a million parts": whole("GET /acme/tiny-bert/resolve/main/missing.bin HTTP/1.1", "Range: bytes=" + ",".join(["0-0"] * 2000)),
 }
 
+#: Of these, what HTTP lets a server pass over (RFC 9112 7.1.1, RFC 9110 10.1.1).
+HARMLESS = {"a chunk extension of 1 MB", "an expectation nobody has"}
+
 #: Hosts that are not ours: 421, or 400 where HTTP itself forbids them.
-HOSTS = ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "169.254.169.254", "0x7f000001", "2130706433", "user@localhost", "localhost@evil.example", "[::1", "[fe80::1%25eth0]", "", "evil.example:80:80", "10.0.0.1", "huggingface.co", "\"localhost\"", "localhost/evil")  # fmt: skip
+HOSTS = ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "169.254.169.254", "0x7f000001", "2130706433", "user@localhost", "localhost@evil.example", "[::1", "[fe80::1%25eth0]", "", "evil.example:80:80", "10.0.0.1", "huggingface.co", "\"localhost\"", "localhost/evil", "localhost:80/evil", "localhost:x", "localhost:80\"")  # fmt: skip
 
 
 def test_hostile_requests(mirror: MirrorProcess) -> None:
     """Whatever is no request is answered 4xx or cut, without a word about our insides; the process stays as small as it was."""
     before = resident(mirror.pid)
     wrong = []
-    for name, data in HOSTILE.items():
-        answer = shout(mirror.port, data)
+    with ThreadPoolExecutor(8) as pool:
+        answers = dict(zip(HOSTILE, pool.map(lambda data: shout(mirror.port, data), HOSTILE.values()), strict=True))
+    for name, answer in answers.items():
         status = status_of(answer)
-        if not (status == 0 and not answer.strip() or 400 <= status < 500):
+        if not (status == 0 and not answer.strip() or 400 <= status < 500 or (status == 200 and name in HARMLESS)):
             wrong.append(f"{name}: {answer[:160]!r}")
         if any(word in answer.lower() for word in (b"traceback", b"aiohttp", b'file "', b"python/")):
             wrong.append(f"{name} tells about our insides: {answer[:400]!r}")
     assert not wrong, "\n".join(wrong)
+    assert len([answer for answer in answers.values() if status_of(answer)]) > len(HOSTILE) // 2, "too few were told what is wrong"
     assert mirror.get(FILE).status == 200
     assert resident(mirror.pid) - before < 120 * 1024 * 1024
     assert not left_in_spool(mirror)
@@ -237,7 +243,7 @@ PAGE_FAULTS: dict[str, dict[str, Any]] = {
     "status 502": {"kind": "status", "status": 502}, "status 503": {"kind": "status", "status": 503}, "rate_limited": {"seconds": 1},
     "redirect": {"location": "http://127.0.0.1:1/x"}, "redirect to metadata": {"kind": "redirect", "location": "http://169.254.169.254/latest"},
     "redirect abroad": {"kind": "redirect", "location": "http://evil.example/x"}, "redirect to a file": {"kind": "redirect", "location": "file:///etc/passwd"},
-    "redirect to itself": {"kind": "redirect", "location": "/api/models/loop"}, "drop_fin": {"at": 20}, "short": {"at": 40},
+    "redirect to itself": {"kind": "redirect", "location": "/api/models/{repo}"}, "drop_fin": {"at": 20}, "short": {"at": 40},
     "bad gzip": {"kind": "headers", "headers": {"Content-Encoding": "gzip"}}, "unknown coding": {"kind": "headers", "headers": {"Content-Encoding": "cow"}},
 }  # fmt: skip
 #: Faults of the answer that should bring a file's bytes.
@@ -281,7 +287,8 @@ def test_garbage_about_repositories(mirror: MirrorProcess, hub: StandInHub) -> N
     wrong = []
     for number, (name, options) in enumerate(PAGE_FAULTS.items()):
         repo = fresh(hub, f"acme/page-{number}")
-        put(hub.faults, name, options, path=f"/api/models/{repo}*", origin="hub")
+        where = {"location": options["location"].replace("{repo}", repo)} if "location" in options else {}
+        put(hub.faults, name, {**options, **where}, path=f"/api/models/{repo}*", origin="hub")
         for target in (f"/{repo}/resolve/main/config.json", f"/api/models/{repo}"):
             got = whole_answer(mirror, target)
             if not names_the_fault(got, hub.url, "evil.example", "169.254.169.254", "127.0.0.1:1", "file:"):
@@ -475,13 +482,13 @@ def test_a_bad_change_keeps_the_last_good_policy(mirror: MirrorProcess, spoil: C
         problems = [line for line in mirror.get("/-/metrics").body.decode().splitlines() if "policy_problems" in line and not line.startswith("#")]
         assert problems
         assert float(problems[0].split()[-1]) > 0
-        event = next(event for event in reversed(mirror.events()) if event["kind"] == "policy")
-        assert event["detail"]["outcome"] == "rejected"
-        assert event["detail"]["problems"]
     finally:
         mirror.policy_path.write_text(POLICY + f"# {time.time()}\n", encoding="utf-8")
         until(lambda: mirror.get("/-/health/ready").json()["policy"]["problems"] == 0)
     assert mirror.get(refused).status == 403
+    changes = [event["detail"] for event in mirror.events() if event["kind"] == "policy"]
+    assert [change["outcome"] for change in changes[-2:]] == ["rejected", "activated"]
+    assert changes[-2]["problems"]
 
 
 def until(holds: Callable[[], bool]) -> None:

@@ -105,9 +105,19 @@ print(json.dumps({
 }))
 """
 WHOAMI = "from huggingface_hub import HfApi; import json; print(json.dumps(HfApi().whoami()['name']))"
-INFO = "import sys; from huggingface_hub import HfApi; print(HfApi().model_info(sys.argv[1]).id)"
 GET = "import sys; from huggingface_hub import hf_hub_download; print(hf_hub_download(sys.argv[1], sys.argv[2]))"
-SNAP = "import sys; from huggingface_hub import snapshot_download; print(snapshot_download(sys.argv[1]))"
+# Three calls, each with the error that ends it: [hf_hub_download, snapshot_download, model_info].
+REFUSED = """
+import json, sys
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+said = []
+for call in (lambda: hf_hub_download(sys.argv[1], 'config.json'), lambda: snapshot_download(sys.argv[1]), lambda: HfApi().model_info(sys.argv[1])):
+    try:
+        call()
+    except Exception as error:
+        said.append(' '.join(f'{type(error).__name__}: {error}'.split()))
+print(json.dumps(said))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -284,13 +294,15 @@ def seen(said: Said, sentence: str) -> None:
 
 
 @pytest.mark.parametrize("case", list(REFUSALS))
-def test_a_refusal_is_read_in_every_client(client: HubClient, hub: StandInHub, generation: Path, case: str) -> None:
+def test_a_refusal_is_read_in_every_client(client: HubClient, hub: StandInHub, case: str) -> None:
     """hf_hub_download, snapshot_download and HfApi of both generations, and `hf download`, show the sentence; no content was fetched."""
     repo, sentence = REFUSALS[case]
     before = len(hub.requests.where(origin="cdn"))
-    seen(client.python_says(GET, repo, "config.json"), sentence)
-    seen(client.python_says(SNAP, repo), sentence)
-    seen(client.python_says(INFO, repo), sentence)
+    errors = client.python_says(REFUSED, repo).json()
+    assert len(errors) == 3
+    for error in errors:
+        assert error.startswith("GatedRepoError"), error
+        assert sentence in error, error
     seen(client.hf("download", repo), sentence)
     assert len(hub.requests.where(origin="cdn")) == before
     assert not list(client.home.rglob("*.safetensors"))
@@ -333,7 +345,7 @@ def test_a_warning_is_read_and_the_file_comes(mirror: MirrorProcess, client_at: 
     assert "Warning by policy rule 'careful': acme/careful" in said.text
 
 
-def test_a_recall_stops_the_silent_use_of_an_old_copy(client: HubClient, hub: StandInHub, mirror: MirrorProcess, generation: Path) -> None:
+def test_a_recall_stops_the_silent_use_of_an_old_copy(client: HubClient, hub: StandInHub, mirror: MirrorProcess) -> None:
     """A client that holds a copy falls back to it on a plain refusal, and not where the rule says `recall: true`."""
     for name in ("acme/recalled", "acme/kept"):
         if ("models", name) not in hub.world.repos:

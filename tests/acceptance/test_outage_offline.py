@@ -65,9 +65,9 @@ class House:
         folder = self.folder()
         return pip(f"{self.mirror.url}/pypi/simple/", folder, "install", "--target", str(folder / "site"), requirement)
 
-    def uv(self, requirement: str) -> Said:
+    def uv(self, requirement: str, **extra: str) -> Said:
         folder = self.folder()
-        return uv(f"{self.mirror.url}/pypi/simple/", folder, "pip", "install", "--python", sys.executable, "--target", str(folder / "site"), requirement)
+        return uv(f"{self.mirror.url}/pypi/simple/", folder, "pip", "install", "--python", sys.executable, "--target", str(folder / "site"), requirement, **extra)
 
     def grow_old(self) -> None:
         """Restart with every stored page a day older, so that each would be asked for again."""
@@ -151,7 +151,7 @@ def test_offline_asks_nobody(house: House) -> None:
         said = house.client().python_says(NEVER)
         assert said.code != 0
         assert "was never fetched by this mirror, and it is offline" in said.text
-        said = house.uv("acme-lib==1.1")
+        said = house.uv("acme-lib==1.1", UV_HTTP_RETRIES="0")
         assert said.code != 0
         assert "offline" in said.text, said.text
         assert house.hub.requests.lines() == []
@@ -194,7 +194,7 @@ def test_what_was_never_cached_gets_a_clear_answer(house: House) -> None:
         said = house.client().python_says(NEVER)
         assert said.code != 0
         assert "cannot be reached" in said.text or house.hub.url.removeprefix("http://") in said.text, said.text
-        said = house.uv("acme-never-asked")
+        said = house.uv("acme-never-asked", UV_HTTP_RETRIES="0")
         assert said.code != 0
         assert house.index.url.removeprefix("http://") in said.text, said.text
     finally:

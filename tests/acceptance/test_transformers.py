@@ -18,18 +18,31 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 REPO = "acme/all-minilm"
 POLICY = f'version: 1\nrules:\n  - {{id: no, when: {{artifact: ["{REPO}"]}}, effect: deny, reason: "under embargo"}}\n'
-# The embedding is the mean of the last hidden states, as the model's own card computes it.
+# The embedding is the mean of the last hidden states, as the model's own card computes it; one for each argument.
 EMBED = """
 import json, sys
 import torch
 from transformers import AutoModel, AutoTokenizer
-tokenizer, model = AutoTokenizer.from_pretrained(sys.argv[1]), AutoModel.from_pretrained(sys.argv[1])
-batch = tokenizer(["Goods wait under bond, and travel on when they may.", "An embargo."], padding=True, return_tensors="pt")
-with torch.no_grad():
-    states = model.eval()(**batch).last_hidden_state
-mask = batch["attention_mask"].unsqueeze(-1)
-mean = (states * mask).sum(1) / mask.sum(1)
-print(json.dumps([[round(value, 5) for value in row] for row in mean.tolist()]))
+for name in sys.argv[1:]:
+    tokenizer, model = AutoTokenizer.from_pretrained(name), AutoModel.from_pretrained(name)
+    batch = tokenizer(["Goods wait under bond, and travel on when they may.", "An embargo."], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        states = model.eval()(**batch).last_hidden_state
+    mask = batch["attention_mask"].unsqueeze(-1)
+    mean = (states * mask).sum(1) / mask.sum(1)
+    print(json.dumps([[round(value, 5) for value in row] for row in mean.tolist()]))
+"""
+# What each loader says when it is refused.
+REFUSED = """
+import json, sys
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+said = []
+for loader in (AutoTokenizer, AutoModel, AutoConfig):
+    try:
+        loader.from_pretrained(sys.argv[1])
+    except Exception as error:
+        said.append(' '.join(str(error).split()))
+print(json.dumps(said))
 """
 
 
@@ -66,34 +79,30 @@ def mirror(hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield running
 
 
-@pytest.fixture(scope="module")
-def expected(python: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> list[list[float]]:
-    """The embeddings computed from the package's own files, without any hub."""
-    client = HubClient(python, "http://127.0.0.1:9", tmp_path_factory.mktemp("local"), extra={"HF_HUB_OFFLINE": "1"})
-    return client.python_says(EMBED, str(weights)).json()
-
-
 def test_a_real_model_computes_the_same_through_the_mirror(
-    python: Path, mirror: MirrorProcess, hub: StandInHub, expected: list[list[float]], tmp_path: Path
+    python: Path, mirror: MirrorProcess, hub: StandInHub, weights: Path, tmp_path: Path
 ) -> None:
     """from_pretrained through the mirror gives the embeddings of the local files, and so it does with the hub stopped and an empty client cache."""
-    assert len(expected[0]) == 384
-    assert HubClient(python, mirror.url, tmp_path / "first").python_says(EMBED, REPO).json() == expected
+    said = HubClient(python, mirror.url, tmp_path / "first").python_says(EMBED, str(weights), REPO)
+    through = said.json()
+    local = json.loads(said.out.splitlines()[-2])
+    assert [len(row) for row in local] == [384, 384]
+    assert local[0] != local[1]
+    assert through == local
     assert {call.headers.get("User-Agent", "").partition("/")[0] for call in hub.requests} == {"entrepot"}
     assert len(hub.requests.where(origin="cdn", method="GET")) == 1  # the weights, once
     hub.go_down()
     try:
-        assert HubClient(python, mirror.url, tmp_path / "second").python_says(EMBED, REPO).json() == expected
+        assert HubClient(python, mirror.url, tmp_path / "second").python_says(EMBED, REPO).json() == local
     finally:
         hub.come_back()
     assert not hub.requests.where(origin="cas")
 
 
 def test_a_refused_model_is_refused_in_transformers(python: Path, mirror: MirrorProcess, tmp_path: Path) -> None:
-    """A rule that denies what is already cached is read in AutoTokenizer's and AutoModel's own error."""
+    """A rule that denies what is already cached is read in the error of AutoTokenizer, AutoModel and AutoConfig."""
     mirror.set_policy(POLICY)
-    for loader in ("AutoTokenizer", "AutoModel"):
-        script = f"from transformers import {loader}; {loader}.from_pretrained({json.dumps(REPO)})"
-        said = HubClient(python, mirror.url, tmp_path / loader).python_says(script)
-        assert said.code != 0
-        assert f"Blocked by policy rule 'no': {REPO}: under embargo" in said.text, said.text[-2000:]
+    errors = HubClient(python, mirror.url, tmp_path).python_says(REFUSED, REPO).json()
+    assert len(errors) == 3
+    for error in errors:
+        assert f"Blocked by policy rule 'no': {REPO}: under embargo" in error, error

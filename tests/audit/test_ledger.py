@@ -304,3 +304,30 @@ async def test_reading_while_writing(tmp_path):
     assert seen[100]["decision"]["actor"]["name"] == ACTOR.name
 
 
+
+
+class _BreakingClock(SteppingClock):
+    broken = False
+
+    def now(self):
+        if self.broken:
+            raise RuntimeError("unforeseen")
+        return super().now()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_writer_that_died_is_down(tmp_path):
+    """When the writing thread ends of something unforeseen, waiters hear it, nothing more is taken, and `state` says so."""
+    clock = _BreakingClock()
+    ledger = SegmentLedger(tmp_path, clock, reserve=1 << 20)
+    await ledger.start()
+    event = refused()
+    await ledger.record(event).durable()
+    clock.broken = True
+    ticket = ledger.repeat(event.decision, must_be_durable=True)
+    with pytest.raises(LedgerDown, match="has ended"):
+        await ticket.durable()
+    with pytest.raises(LedgerDown, match="has ended"):
+        ledger.record(refused(1))
+    assert ledger.state == "down"
+    await ledger.close()

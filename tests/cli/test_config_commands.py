@@ -56,3 +56,11 @@ def test_schema_is_one(tmp_path: Path):
     schema = json.loads(mirror(tmp_path, "config", "schema").stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads(mirror(tmp_path, "config", "show", "--json").stdout), schema)
+
+
+def test_check_gives_its_problems_as_json_lines(tmp_path: Path):
+    """`check --json` prints each problem of an unusable file as an object with its place, exit code 2."""
+    (tmp_path / "mirror.yaml").write_text("listen: {port: x}\nfoo: 1\n")
+    done = mirror(tmp_path, "config", "check", "--json")
+    assert done.returncode == 2
+    assert {json.loads(line)["place"] for line in done.stdout.splitlines()} == {"listen.port", "foo"}

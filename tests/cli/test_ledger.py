@@ -101,3 +101,11 @@ async def test_beside_a_running_mirror(home):
     found = await asyncio.to_thread(mirror, home, "query", "--limit", "1", "--kind", "refused", "--json")
     assert json.loads(found.stdout)["decision"]["id"] == decision(500).id
     await ledger.close()
+
+
+@pytest.mark.parametrize("bad", [["--effect", "bogus"], ["--kind", "bogus"], ["--since", "yesterday"]], ids=" ".join)
+def test_a_condition_that_no_event_can_meet_is_refused(home, bad):
+    """A misspelt word or moment is unusable input (exit 2), not a search that finds nothing."""
+    done = mirror(home, "query", *bad)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert bad[1] in done.stderr

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sqlite3
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -169,3 +171,33 @@ async def test_unreachable_server(tmp_path):
     with pytest.raises(IndexDown) as caught:
         await SqlIndex.open("postgresql://u:s3cret@127.0.0.1:1/db", tmp_path)
     assert "s3cret" not in str(caught.value)
+
+
+async def test_a_locked_database_holds_up_nobody_for_long(tmp_path):
+    """While another program holds the database, requests that write in passing wait once together, not one after another."""
+    index = await SqlIndex.open(None, tmp_path)
+    other = sqlite3.connect(tmp_path / "index.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    grants = [Grant("", f"huggingface:model:{number}", allowed=True, public=True, at=NOW) for number in range(20)]
+
+    await asyncio.wait_for(asyncio.gather(*map(index.put_grant, grants)), 15)
+
+    assert "locked" in index.fault
+    other.rollback()
+    while await index.get_grant("", grants[0].project) is None:
+        await asyncio.sleep(0.1)
+        await index.put_grant(grants[0])
+    assert index.fault == ""
+    other.close()
+    await index.close()
+
+
+async def test_a_server_that_accepts_and_says_nothing_is_given_up():
+    """A PostgreSQL behind a wall that swallows packets is down within seconds, not within the driver's minute."""
+    silent = socket.create_server(("127.0.0.1", 0))
+    port = silent.getsockname()[1]
+
+    with pytest.raises(IndexDown):
+        await asyncio.wait_for(SqlIndex.open(f"postgresql://u@127.0.0.1:{port}/x?sslmode=disable", Path()), 15)
+
+    silent.close()

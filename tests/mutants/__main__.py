@@ -84,7 +84,7 @@ def applied(tree: Path, mutant: Mutant) -> Iterator[None]:
         for name, old, new in mutant.edits:
             path = tree / name
             text = path.read_text(encoding="utf-8")
-            before.setdefault(path, text)
+            before.setdefault(path, text)  # a file may have several edits: the first reading is the one to go back to
             if text.count(old) != 1:
                 raise LookupError(f"{name} has the old text {text.count(old)} times")
             replace(path, text.replace(old, new))

@@ -23,7 +23,6 @@ BAD = [
     (W + "{list_match: [nobody]}}]", "policy.yaml: rules[0].when.list_match: 'nobody' is not a list of the configuration; known: house"),
     (W + "{list_match: {lists: [house], hit: 2}}}]", "policy.yaml: rules[0].when.list_match.hit: expected a number from 0 to 1, found 2"),
     (W + "{list_match: {lists: [house], hit: 0.5, review: 0.6}}}]", "policy.yaml: rules[0].when.list_match.review: must not be above hit"),
-    (W + "{publisher: 'entity:Nobody'}}]", "policy.yaml: rules[0].when.publisher: no publisher in the catalogue is called 'Nobody'"),
     (W + "{publisher: 'acme/x'}}]", "policy.yaml: rules[0].when.publisher: 'acme/x' is not a publisher: write a handle, hub:handle or entity:name"),
     (W + "{artifact: 'npm:x'}}]", "policy.yaml: rules[0].when.artifact: 'npm:x': the only scheme is pkg:"),
     (W + "{artifact: 'pkg:npm/x'}}]", "policy.yaml: rules[0].when.artifact: 'pkg:npm/x': the ecosystem must be huggingface or pypi"),
@@ -101,6 +100,20 @@ tests: [{name: t, given: {artifact: "pkg:npm/x", country: UK}, expect: {efect: d
         "defaults.action", "defaults.on_unknown", "rules[0].on_unkown", "rules[0].suggest[0]", "rules[0].from",
         "exceptions[0].approved", "exceptions[0].scope", "tests[0].expect.efect", "tests[0].given.artifact", "tests[0].given.country",
     }
+
+
+def test_an_entity_that_nobody_knows_is_a_warning_and_matches_nobody():
+    """A policy may name an entity before the catalogue does: it loads, it says so with place and name, and it denies nothing."""
+    loaded = policy("rules: [{id: a, when: {publisher: [acme, 'entity:Nobody At All']}, effect: deny}]")
+    assert [str(problem) for problem in loaded.warnings] == [
+        "policy.yaml: rules[0].when.publisher: no publisher in the catalogue is called 'Nobody At All', so this matches nobody"
+    ]
+    policy("""
+rules: [{id: a, when: {publisher: [acme, 'entity:Nobody At All']}, effect: deny}]
+tests:
+  - {name: handle, given: {artifact: acme/x}, expect: {effect: deny}}
+  - {name: others, given: {artifact: somebody/x, facts: {publisher: globex}}, expect: {effect: allow}}
+""")
 
 
 def test_a_failing_test_keeps_the_policy_out():

@@ -136,3 +136,10 @@ def test_explain_says_that_no_file_was_named(run):
     asked = run("explain", "acme/x#a.pkl", "--policy", "policy.yaml", "--group", "g")
     assert "no file is named" not in asked.output
     assert asked.exit_code == 1
+
+
+def test_the_kind_that_a_name_tells_weighs_as_much_here_as_at_the_hub(run):
+    """A rule on `kind` gives its own effect in `explain` and in a policy's tests, as it does when the file is asked for."""
+    text = "rules: [{id: r, when: {kind: weights}, effect: deny}]\ntests: [{name: t, given: {artifact: 'acme/x#m.safetensors'}, expect: {effect: deny}}]\n"
+    assert run("test", "policy.yaml", text=text).exit_code == 0
+    assert json.loads(run("explain", "acme/x#m.safetensors", "--policy", "policy.yaml", "--json").output)["effect"] == "deny"

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.core.actor import Actor
 from mirror.core.decision import Effect
+from mirror.core.facts import Fact, Facts
 from mirror.core.nouns import Artifact, FileKind, Kind, Project
-from mirror.core.purl import parse_artifact
+from mirror.core.purl import parse_artifact, parse_loose
+from mirror.policy.derive import derive
+from mirror.policy.evaluate import rule_on, ruled
 from mirror.policy.patterns import PatternSet, parse_pattern
-from mirror.policy.subject import ON_UNKNOWN
-from tests.policy.builders import NOW, judge, policy
+from mirror.policy.subject import ON_UNKNOWN, Subject
+from tests.policy.builders import CATALOGUE, LINEAGE, NOW, edges, judge, policy
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True)
+#: For properties whose interesting cases are rare among all combinations.
+MORE = settings(max_examples=400, deadline=None, derandomize=True)
 
 ARTIFACTS = st.sampled_from([
     "acme/x#model.safetensors", "globex/base#w.bin", "stranger/y#m.gguf", "packer/q#m.gguf", "vague/v#x.pkl", "initech/tuned#a.json",
@@ -28,8 +35,10 @@ CONDITIONS = st.sampled_from([
     {"type": ["dataset"]}, {"ecosystem": "pypi"}, {"age_days": {"lt": 7}}, {"age_days": {"gte": 3, "lte": 9}}, {"license": ["mit", "unknown"]},
     {"gated": True}, {"yanked": True}, {"status": ["archived"]}, {"size": {"gt": "1MiB"}}, {"direct_url": True}, {"list_match": ["house"]},
     {"client.country": {"not_in": ["US"]}}, {"attested": False}, {"scan": ["unsafe"]}, {"vulnerability": ["CVE-*"]}, {"upstream.blocks_client": True},
+    {"publisher.country": ["CN"]}, {"publisher": ["entity:Globex"]}, {"client.country": ["RU"]}, {"gated": "manual"},
     {"kind": "weights", "client.country": ["RU"]}, {"ecosystem": "pypi", "age_days": {"lt": 30}},
 ])
+INHERITABLE = {"publisher", "publisher.country", "artifact", "list_match"}
 DATES = st.sampled_from([None, "2026-11-01", "2026-11-22", "2026-12-01", "2027-03-01"])
 EFFECTS = st.sampled_from(["deny", "quarantine", "review", "warn"])
 
@@ -44,7 +53,7 @@ def rules(draw, *, effects=EFFECTS, prefix="r"):
             rule["from"] = since
         if until and (not since or since < until):
             rule["until"] = until
-        if any(key in rule["when"] for key in ("publisher", "publisher.country", "artifact", "list_match")) and draw(st.booleans()):
+        if not INHERITABLE.isdisjoint(rule["when"]) and draw(st.booleans()):
             rule["lineage"] = "inherit"
         if draw(st.integers(0, 3)) == 0:
             rule["on_unknown"] = draw(st.sampled_from(["allow", "warn", "review", "deny"]))
@@ -93,14 +102,16 @@ def test_one_more_deny_rule_never_serves_what_was_refused(made, when, situation)
 
 
 @FEW
-@given(situations(), st.sampled_from(["acme/*", "pkg:pypi/*", "*x*", "globex/base"]))
-def test_default_deny_with_one_permission_serves_that_and_nothing_else(situation, pattern):
-    """Under `action: deny`, an allow rule on names serves exactly the artifacts it names."""
-    the_policy = build([{"id": "ok", "when": {"artifact": pattern}, "effect": "allow"}], defaults={"action": "deny"})
+@given(situations(), st.sampled_from(["acme/*", "pkg:pypi/*", "*x*", "globex/base"]), st.booleans())
+def test_default_deny_with_one_permission_serves_that_and_nothing_else(situation, pattern, warned):
+    """Under `action: deny`, an allow rule on names serves exactly the artifacts it names, whatever else holds."""
+    others = [{"id": "w", "when": {"artifact": "*"}, "effect": "warn"}] if warned else []
+    the_policy = build([{"id": "ok", "when": {"artifact": pattern}, "effect": "allow"}, *others], defaults={"action": "deny"})
     artifact = parse_artifact(situation[0] if situation[0].startswith("pkg:") else f"pkg:huggingface/{situation[0]}")
     project = artifact.project
     named = PatternSet([parse_pattern(pattern)]).find(project.ecosystem, project.kind, project.name.casefold(), "", artifact.path.casefold())
-    assert ask(the_policy, situation).effect is (Effect.ALLOW if named else Effect.DENY)
+    served = Effect.WARN if warned else Effect.ALLOW
+    assert ask(the_policy, situation).effect is (served if named else Effect.DENY)
 
 
 @FEW
@@ -149,43 +160,78 @@ def test_a_verdict_holds_until_its_valid_until(made, situation, fraction, permit
 
 
 @FEW
-@given(CONDITIONS, situations(), st.sampled_from(["warn", "review", "deny"]))
-def test_what_is_not_known_gets_at_least_what_on_unknown_says(when, situation, word):
-    """Wherever a rule's outcome depends on an unknown fact, the effect is at least the rule's `on_unknown`."""
-    allowing = ask(build([{"id": "r", "when": when, "effect": "deny", "on_unknown": "allow"}]), situation)
-    verdict = ask(build([{"id": "r", "when": when, "effect": "deny", "on_unknown": word}]), situation)
-    if any(hit.unknown for hit in verdict.rules):
-        assert verdict.effect is Effect[word.upper()]
-        assert allowing.effect is Effect.ALLOW
+@given(st.sampled_from(["lt", "lte", "gt", "gte"]), st.integers(0, 30), st.timedeltas(timedelta(0), timedelta(40)), st.floats(0, 0.999999))
+def test_a_verdict_on_an_age_holds_until_its_valid_until(word, days, age, fraction):
+    """For every comparison of an age: the same answer until `valid_until`, and another one from then on."""
+    the_policy = build([{"id": "r", "when": {"age_days": {word: days}}, "effect": "quarantine"}])
+    situation = ("pkg:pypi/stranger@1?file_name=s.whl", {"published_at": NOW - age}, Actor("a"), ())
+    verdict = ask(the_policy, situation)
+    if verdict.valid_until is None:
+        assert ask(the_policy, situation, NOW + timedelta(days=36_500)).effect is verdict.effect
     else:
-        assert allowing.effect is verdict.effect
+        assert ask(the_policy, situation, NOW + (verdict.valid_until - NOW) * fraction).effect is verdict.effect
+        assert ask(the_policy, situation, verdict.valid_until).effect is not verdict.effect
 
 
 @FEW
-@given(rules(), situations())
-def test_the_index_leaves_nothing_out(made, situation):
-    """Asking every rule in turn, without the index, finds exactly what the verdict finds, for the same causes."""
-    from mirror.core.facts import Fact, Facts
-    from mirror.core.purl import parse_loose
-    from mirror.policy.derive import derive
-    from mirror.policy.evaluate import rule_on, ruled
-    from mirror.policy.subject import Subject
-    from tests.policy.builders import CATALOGUE, LINEAGE, edges
+@given(CONDITIONS, situations(), DATES.filter(bool), st.timedeltas(timedelta(-30), timedelta(30)), st.booleans())
+def test_a_rule_counts_from_its_first_instant_until_its_last(when, situation, day, offset, begins):
+    """Inside its dates a rule does what it does without dates; outside it, what no rule does. `from` is in, `until` out."""
+    edge = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    rule = {"id": "r", "when": when, "effect": "deny"}
+    dated, always = build([{**rule, ("from" if begins else "until"): day}]), build([rule])
+    for moment in (edge + offset, edge, edge - timedelta(microseconds=1)):
+        expected = ask(always, situation, moment) if (moment >= edge) is begins else ask(build([]), situation, moment)
+        found = ask(dated, situation, moment)
+        assert (found.effect, found.rules) == (expected.effect, expected.rules)
 
+
+@FEW
+@given(CONDITIONS, situations(), st.sampled_from(["allow", "warn", "review", "deny"]))
+def test_what_is_not_known_gets_exactly_what_on_unknown_says(when, situation, word):
+    """Wherever a rule's outcome depends on an unknown fact, the rule's `on_unknown` is the effect; elsewhere it changes nothing."""
+    rule = {"id": "r", "when": when, "effect": "deny"}
+    strict = ask(build([rule], defaults={"on_unknown": dict.fromkeys(ON_UNKNOWN, "deny")}), situation)
+    verdict = ask(build([{**rule, "on_unknown": word}]), situation)
+    if any(hit.unknown for hit in strict.rules):
+        assert verdict.effect is Effect[word.upper()]
+    else:
+        assert (verdict.effect, verdict.rules) == (strict.effect, strict.rules)
+
+
+def both_ways(made, situation):
+    """What the rules `made` find with the index, and what asking every rule in turn finds."""
     the_policy = build(made)
     artifact, facts, actor, chain = situation
     thing = parse_loose(artifact)
     stated = Facts(**{name: Fact(value) for name, value in facts.items()})
     if thing.project.kind is Kind.MODEL:
-        from dataclasses import replace
         stated = replace(stated, ancestors=edges(artifact, *chain))
     subject = Subject(thing, derive(stated, thing, CATALOGUE, LINEAGE), actor, NOW)
-    found = [ruling.hit for ruling in rule_on(the_policy, subject)]
     slow = []
     for rule in the_policy.rules:
-        if rule.active(NOW) and rule.binds(actor) and (held := rule.judge(subject)) is not None and (ruling := ruled(the_policy, rule, held, subject)):
-            slow.append(ruling.hit)
+        held = rule.judge(subject) if rule.active(NOW) and rule.binds(actor) else None
+        ruling = None if held is None else ruled(the_policy, rule, held, subject)
+        slow += [] if ruling is None else [ruling.hit]
+    return [ruling.hit for ruling in rule_on(the_policy, subject)], slow
+
+
+@MORE
+@given(rules(), situations())
+def test_the_index_leaves_nothing_out(made, situation):
+    """Asking every rule in turn, without the index, finds exactly what the verdict finds, for the same causes."""
+    found, slow = both_ways(made, situation)
     assert found == slow
+
+
+@pytest.mark.parametrize("artifact", ARTIFACTS.elements)
+def test_the_index_agrees_on_every_condition_where_nothing_is_known(artifact):
+    """Each condition as a rule of its own, inherited too where it can be, finds the same hit for the same missing fact."""
+    made = [{"id": f"r{n}", "when": when, "effect": "deny"} for n, when in enumerate(CONDITIONS.elements)]
+    made += [{**rule, "id": f"i{rule['id']}", "lineage": "inherit"} for rule in made if not INHERITABLE.isdisjoint(rule["when"])]
+    for chain in ((), (("stranger/z", "merge"), ("globex/base", "finetune"))):
+        found, slow = both_ways(made, (artifact, {}, Actor("a"), chain if artifact.count("/") == 1 else ()))
+        assert found == slow
 
 
 NAME = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/"), min_size=1, max_size=8).filter(lambda text: text not in (".", ".."))

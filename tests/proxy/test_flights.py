@@ -253,3 +253,29 @@ async def test_wrong_declared_digest_ends_in_an_error(tmp_path):
         await here.quiet()
         assert (len(here.faults), here.landed) == (2, [])
         assert await here.store.find(declared(BIG)) is None
+
+
+async def test_the_end_of_a_flight_is_told_once_however_it_ends(tmp_path):
+    """Landed or failed, whoever keeps something for a flight hears that it is over."""
+    async with surroundings(tmp_path, BIG) as here:
+        ended = []
+        here.flights.on_ended = ended.append
+        await all_of(await here.join(source_of(BIG), "good"))
+        await here.quiet("good")
+        body = await here.join(source_of(BIG, declared=declared(b"something else")), "bad")
+        _, error = await some_of(body)
+        await here.quiet("bad")
+        assert (ended, error is not None) == (["good", "bad"], True)
+
+
+async def test_readers_hear_of_a_failure_whatever_becomes_of_the_spool(tmp_path):
+    """A spool that cannot even be removed ends its readers like any other failure, instead of leaving them waiting."""
+    async with surroundings(tmp_path, BIG, patience=0.3) as here:
+        here.liar.always = Lie(chunked=True, ignore_range=True, hang=2 * MIB)
+        body = await here.join(source_of(BIG, size=None, declared=None))
+        reading = asyncio.create_task(some_of(body, stop=len(BIG)))
+        await asyncio.sleep(0.1)
+        (tmp_path / "spool").rename(tmp_path / "moved")
+        (tmp_path / "spool").write_text("a file where the folder was")
+        _, error = await asyncio.wait_for(reading, 10)
+        assert isinstance(error, UpstreamDown)

@@ -78,9 +78,10 @@ class Said:
 
 
 def run(command: Sequence[str | Path], environ: Mapping[str, str], cwd: Path, timeout: float = 110) -> Said:
-    """Run a client to its end."""
+    """Run a client to its end. It may keep its bytecode: compiling torch anew in each process takes longer than the test."""
+    kept = {name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
-        [str(word) for word in command], env=dict(environ), cwd=cwd, capture_output=True, text=True, timeout=timeout,
+        [str(word) for word in command], env=kept, cwd=cwd, capture_output=True, text=True, timeout=timeout,
         stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
     return Said(done.returncode, done.stdout, done.stderr)

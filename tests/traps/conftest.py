@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 
 from mirror.audit.ledger import SegmentLedger
-from mirror.hubs.pypi.hub import PypiHub, Settings
-from mirror.hubs.pypi.routes import PypiDialect
 from mirror.hubs.huggingface.hub import HuggingFaceHub
 from mirror.hubs.huggingface.options import Options
+from mirror.hubs.pypi.hub import PypiHub, Settings
+from mirror.hubs.pypi.routes import PypiDialect
 from mirror.index.sql import SqlIndex
 from mirror.proxy.documents import Documents
 from mirror.proxy.flights import Flights
@@ -63,7 +63,7 @@ async def listening(front: Front) -> AsyncIterator[str]:
 @asynccontextmanager
 async def house(
     folder: Path, hub: StandInHub | None = None, index: StandInIndex | None = None, policy: str = ALLOW,
-    public_url: str | None = None, denied_project: str = "list", unknown_routes: str = "refuse",
+    public_url: str | None = None, denied_project: str = "list", unknown_routes: str = "refuse", read: float = 8.0,
 ) -> AsyncIterator[Mirror]:
     """A mirror in front of the stand-ins given; a second one on the same folder finds what the first one left."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ async def house(
     sql = await SqlIndex.open(None, folder)
     ledger = SegmentLedger(folder / "ledger", clock, reserve=1 << 16)
     await ledger.start({})
-    limits = Limits(connect=1.0, backoff=0.01)
+    limits = Limits(connect=1.0, read=read, backoff=0.01)
     upstreams: dict[str, HttpUpstream] = {}
     if hub is not None:
         upstreams["huggingface"] = HttpUpstream("huggingface", [hub.url], [hub.cdn_url], limits=limits)

@@ -14,9 +14,11 @@ import pytest
 
 from mirror.reply.routing import Handling, route
 from tests.hubs.huggingface.conftest import MovableClock
+from tests.proxy.flight_fixture import MIB, all_of, noise, source_of, surroundings
+from tests.support.liar import Lie
 from tests.support.mirror import running_mirror
 from tests.support.standin import StandInHub, running_hub
-from tests.support.standin.defaults import ALICE
+from tests.support.standin.defaults import ALICE, BOB
 
 from .conftest import front_of, house, listening
 
@@ -80,9 +82,9 @@ async def test_first_bytes_come_while_upstream_is_still_sending(hub: StandInHub,
 
 
 async def test_a_cdn_that_hangs_costs_no_client_its_download(hub: StandInHub, tmp_path: Path) -> None:
-    """With a CDN that says nothing the head of the answer leaves in time, and the second attempt upstream completes the body (trap 8)."""
-    hub.faults.add("hang_headers", origin="cdn", times=1)
-    async with house(tmp_path, hub) as mirror:
+    """With a CDN that is silent for 12 s the head of the answer leaves in time, and a second attempt upstream completes the body (trap 8)."""
+    hub.faults.add("hang_headers", origin="cdn", times=1, seconds=12)
+    async with house(tmp_path, hub, read=30) as mirror:
         answer = await asyncio.wait_for(mirror.session.get(mirror.url + WEIGHTS), PATIENCE)
         got = bytearray()
         while piece := await asyncio.wait_for(answer.content.readany(), PATIENCE):
@@ -189,6 +191,17 @@ async def test_get_follows_the_commit_that_head_saw(hub: StandInHub, tmp_path: P
         assert (now.body, "Location" in now.headers) == (old[::-1], False)
 
 
+async def test_a_right_ends_when_the_name_changes_hands(hub: StandInHub, tmp_path: Path) -> None:
+    """Who could read the gated repository that had a name cannot read, from the cache, the one that has it now (trap 16)."""
+    target = "/acme/gated-auto/resolve/main/model.safetensors"
+    async with house(tmp_path, hub) as mirror:
+        assert (await mirror.get(target, ALICE)).status == 200
+        hub.add_repo("model", "acme/gated-auto", {"config.json": b"{}"}, {"model.safetensors": b"of a stranger" * 9000}, gated="auto", tokens_allowed=[BOB])
+        mirror.pass_time(minutes=2)
+        assert (await mirror.get(target, BOB)).body.startswith(b"of a stranger")
+        assert (await mirror.get(target, ALICE)).status == 403
+
+
 CLIENT = """
 import sys
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
@@ -255,6 +268,14 @@ async def test_a_range_of_a_cold_file_is_that_range(hub: StandInHub, tmp_path: P
         assert (part.status, part.body) == (206, expected)
         assert part.headers["Content-Range"].endswith(f"/{len(data)}")
         assert (await mirror.get(WEIGHTS)).body == data
+
+
+async def test_another_range_is_never_spliced_in(tmp_path: Path) -> None:
+    """A server that answers a resumption with another range, and says so, is asked again: no digest would notice the splice (trap 29)."""
+    data = noise(5 * MIB)
+    async with surroundings(tmp_path, data) as here:
+        here.liar.lies += [Lie(cut=2 * MIB), Lie(data=data[7:] + data[:7], shift=7)]
+        assert await all_of(await here.join(source_of(data, declared=None))) == data
 
 
 OURS = re.compile(r"ratelimit.*|set-cookie|x-hf-warning|via|x-cache|x-amz-.*|x-powered-by|link", re.IGNORECASE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -85,3 +86,21 @@ def test_a_reserved_owner_is_told_how_it_is_reached(mirror: MirrorProcess, first
     answer = mirror.get(f"/{first}/model/resolve/main/config.json")
     assert answer.status == 404
     assert "`hosts:`" in answer.json()["detail"]
+
+
+OBSERVE = Path(__file__).parents[2] / "config" / "profiles" / "observe" / "policy.yaml"
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (OBSERVE.read_text(encoding="utf-8"), "Nothing is refused."),
+        ("version: 1\ndefaults: {action: deny}\nrules: []\n", "Nothing is permitted"),
+        ("version: 1\nrules: [{id: r, when: {artifact: x/y}, effect: deny}]\n", "1 rule is in force"),
+    ],
+    ids=["observe", "deny", "one rule"],
+)
+def test_the_landing_page_says_whether_anything_is_refused(tmp_path: Path, policy: str, said: str) -> None:
+    """Profile observe is told from a policy that refuses, and from one that permits nothing."""
+    with running_mirror(tmp_path, policy=policy) as running:
+        assert said in running.get("/", headers={"Accept": "text/html"}).body.decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mirror.core.errors import HubSaysNo, UpstreamError
+from mirror.core.errors import HubSaysNo, UpstreamError, UpstreamGarbage
 from mirror.core.facts import Fact, Facts
 from mirror.core.nouns import Artifact, Kind
 from mirror.core.ports import Ask, Source, Upstream
@@ -118,6 +118,9 @@ class HuggingFaceHub:
 
     async def problem(self, call: Call, error: MirrorError) -> web.StreamResponse:
         """See `reply.routing.Dialect.problem`."""
+        if isinstance(error, HubSaysNo) and not (error.code or error.message):
+            # The hub gives its reasons; where it sends us for the bytes does not. That is a fault, and nobody's right.
+            error = UpstreamGarbage(self.options.upstream, f"answered {error.status} without a reason")
         return failure(call, error)
 
     async def unknown(self, call: Call) -> web.StreamResponse:

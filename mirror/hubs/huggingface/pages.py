@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mirror.core.errors import HubSaysNo, NotHere, UpstreamDown
+from mirror.core.errors import HubSaysNo, NotHere, UpstreamDown, UpstreamGarbage
 from mirror.core.nouns import Document, DocumentKey
 from mirror.core.ports import Answer, Ask, Grant
 from mirror.hubs.huggingface.access import HIDDEN
-from mirror.hubs.huggingface.documents import MOVING, PINNED, RepoPage, parse_page, says_no
+from mirror.hubs.huggingface.documents import MOVING, PINNED, RepoPage, load_json, parse_page, says_no
 from mirror.hubs.huggingface.options import Bearer, Options, own_bearer, public_bearer
 from mirror.hubs.huggingface.paths import Repo, is_commit, revision_segment, with_query
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 #: The hub's reasons that take a repository away from everybody who has no right of their own.
 WITHDRAWN: Final = frozenset({"private", "missing_repo", "gated", "disabled", "region"})
 _PARSED: Final = 512
+_ROWS: Final = re.compile(r"/api/[a-z]+(?:\?|$)|/api/[a-z]+(?:/[^/?]+){1,2}/(?:tree|paths-info|commits)/")
 #: A page of a repository with 100,000 files is about 25 MB.
 _MAX_PAGE: Final = 128 * 1024 * 1024
 
@@ -220,7 +222,7 @@ class Pages:
 
 def _shape(target: str) -> type:
     """What a page's JSON must be: an array for lists of files, commits and repositories, else an object."""
-    return list if _ROWS.search(target) else dict
+    return list if _ROWS.match(target) else dict
 
 
 def _says_public(answer: Answer) -> bool:

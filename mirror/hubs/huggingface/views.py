@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, quote
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from mirror.core.errors import HubSaysNo, Malformed, MirrorError, UpstreamGarbage
 from mirror.core.ports import Ask
@@ -41,6 +42,8 @@ _DAY: Final = timedelta(hours=24)
 #: A client gives the registry 3 s in all, at the start of every process.
 _QUICK: Final = 2.0
 _MAX_BODY: Final = 4 * 1024 * 1024
+#: Seconds for the whole of it: a list of paths is sent at once, or by somebody who means to hold on to us.
+_BODY_PATIENCE: Final = 15.0
 _BREATHE: Final = 64
 
 
@@ -224,11 +227,7 @@ def _left_out_warning(page: RepoPage, left_out: Sequence[tuple[Artifact, Verdict
 
 async def _asked_paths(call: Call) -> tuple[list[str], bool]:
     """The paths and `expand` of a paths-info body. Raises `Malformed`."""
-    body = await call.request.content.read(_MAX_BODY + 1)
-    while len(body) <= _MAX_BODY and (more := await call.request.content.read(_MAX_BODY + 1 - len(body))):
-        body += more
-    if len(body) > _MAX_BODY:
-        raise Malformed("the list of paths is too long", status=413)
+    body = await _body(call)
     try:
         if "json" in call.request.headers.get("Content-Type", "").lower():
             asked = json.loads(body or b"{}")
@@ -242,6 +241,22 @@ async def _asked_paths(call: Call) -> tuple[list[str], bool]:
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise Malformed("'paths' is not a list of texts")
     return paths, str(expand).lower() in ("true", "1")
+
+
+async def _body(call: Call) -> bytes:
+    """What was sent with a request. Raises `Malformed` where it is too long, too slow, or not what its head says."""
+    body = b""
+    try:
+        async with asyncio.timeout(_BODY_PATIENCE):
+            while len(body) <= _MAX_BODY and (more := await call.request.content.read(_MAX_BODY + 1 - len(body))):
+                body += more
+    except TimeoutError as error:
+        raise Malformed("the body did not come in time", status=408) from error
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        raise Malformed("the body is not in the form that the request's head says") from error
+    if len(body) > _MAX_BODY:
+        raise Malformed("the list of paths is too long", status=413)
+    return body
 
 
 def _text(row: Any, key: str) -> str:

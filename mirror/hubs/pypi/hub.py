@@ -14,7 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from mirror.core.errors import HubSaysNo, IntegrityError, NotHere, UpstreamDown, UpstreamGarbage
 from mirror.core.facts import Fact, Facts
 from mirror.core.nouns import PYPI, Artifact, Document, DocumentKey, Kind, Project
-from mirror.core.ports import Ask, Place, Source
+from mirror.core.ports import Answer, Ask, Place, Source
 from mirror.hubs.pypi.anchors import decode_html
 from mirror.hubs.pypi.documents import (
     HTML,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mirror.proxy.gateway import Gateway
 
 #: PyPI's own lifetimes: `max-age=600` on pages, 15 minutes on legacy JSON.
+_REDIRECT_AGE: Final = timedelta(seconds=10)
 PAGE_AGE: Final = timedelta(minutes=10)
 LEGACY_AGE: Final = timedelta(minutes=15)
 PROVENANCE_AGE: Final = timedelta(hours=1)
@@ -156,6 +157,8 @@ class PypiHub:
             location = document.header("location")
             if document.status not in _REDIRECTS or not location:
                 return document, url
+            # Believed for as long as it takes to follow: one that leads nowhere must not stand for ten minutes.
+            await self._gateway.keep_document(replace(document, max_age=_REDIRECT_AGE))
             url = urljoin(url, location).partition("#")[0]
         raise UpstreamGarbage(_origin(url), "redirects without end")
 
@@ -165,7 +168,7 @@ class PypiHub:
         target = self._target(url)
         key = DocumentKey(self.name, target)
         ask = Ask(target, headers={"Accept": accept}, follow=follow, max_bytes=max_bytes)
-        document = await self._gateway.document(self.name, key, ask, max_age=max_age, shared=lambda _: True)
+        document = await self._gateway.document(self.name, key, ask, max_age=max_age, shared=_sound)
         if document.status in (404, 410):
             known = await self._gateway.last_known(key)
             if known is not None and known.status not in (404, 410):
@@ -380,6 +383,19 @@ class PypiHub:
         return replace(
             facts, attested=Fact(identity, "integrity API"), evidence=(*facts.evidence, document.digest.hex)
         )
+
+
+def _sound(answer: Answer) -> bool:
+    """Whether a page may be kept for all. Raises `UpstreamGarbage` for what is not what it calls itself: it is not kept."""
+    media = (answer.header("content-type") or HTML).partition(";")[0].strip().lower()
+    if media.startswith(("image/", "audio/", "video/", "font/")):
+        raise UpstreamGarbage(answer.upstream, f"a page of type {media[:60]!r}")
+    if answer.status == 200 and media.endswith("json"):
+        if len(answer.body) < LARGE:
+            decode_object(answer.body, answer.upstream)
+        elif not (answer.body.lstrip()[:1] == b"{" and answer.body.rstrip()[-1:] == b"}"):
+            raise UpstreamGarbage(answer.upstream, "the answer is not a JSON object")
+    return True
 
 
 def _origin(url: str) -> str:
