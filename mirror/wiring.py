@@ -57,8 +57,9 @@ from mirror.web.server import Server
 
 log = structlog.get_logger("mirror")
 
-#: How long requests under way may take to finish after a signal.
-DRAIN: Final = 30.0
+#: How long requests under way may take to finish after a signal, in seconds: less than the 30 s after which container
+#: runtimes kill, for the ledger is closed behind them.
+DRAIN: Final = 20.0
 _CORRECTION: Final = timedelta(minutes=1)
 SELF: Final = Actor(name="mirror")
 
@@ -148,7 +149,10 @@ class Services:
         await self.closing.aclose()
 
     async def _drain(self) -> None:
-        await asyncio.gather(*(runner.cleanup() for runner in self.runners))
+        """`listen.admin` answers to the end: who asks it for readiness is told that this mirror is draining."""
+        last = self.runners[-1:] if self.config.listen.admin is not None else []
+        await asyncio.gather(*(runner.cleanup() for runner in self.runners if runner not in last))
+        await asyncio.gather(*(runner.cleanup() for runner in last))
 
     async def _changed(self, epoch: Epoch) -> None:
         await keep_rules(self.gateway.recorder, epoch, self.config.lists)
@@ -250,8 +254,8 @@ async def _build(config: Config, clock: SystemClock, rulebook: Rulebook, opened:
 
 async def keep_rules(recorder: Recorder, epoch: Epoch, lists: Mapping[str, ListConfig]) -> None:
     """Archive everything that decisions under `epoch` will cite: policy, catalogue, lineage, lists. Says what is doubtful in it."""
-    for problem in epoch.policy.warnings:
-        log.warning("policy", warning=str(problem))
+    for problem in (*epoch.policy.warnings, *epoch.catalogue.doubts):
+        log.warning("doubtful", problem=str(problem))
     await recorder.keep("policy", canonical([list(pair) for pair in epoch.policy.texts]))
     await recorder.keep("catalogue", epoch.catalogue.content)
     await recorder.keep("lineage", epoch.lineage.content)

@@ -215,6 +215,8 @@ def _edges(walk: Sequence[Ancestor]) -> list[dict[str, Any]]:
         }
         if edge.missing:
             shown["missing"] = edge.missing
+        if edge.publisher_grade != "A":  # rules with `min_confidence` weigh it: without it a replay would judge otherwise
+            shown["publisher_grade"] = edge.publisher_grade
         found.append(shown)
     return found
 

@@ -61,13 +61,15 @@ def weaker(one: str, other: str) -> str:
 class Catalogue:
     """An immutable snapshot of all publishers. Every look-up is by dictionary; nothing here does I/O."""
 
-    __slots__ = ("_below", "_countries", "_globs", "_grades", "_handles", "_ids", "_names", "_projects", "content", "digest", "publishers")
+    __slots__ = ("_below", "_countries", "_globs", "_grades", "_handles", "_ids", "_names", "_projects", "content", "digest", "doubts", "publishers")
 
     publishers: tuple[Publisher, ...]
     #: The canonical content, whatever the order of files and entries: what the evidence archive keeps.
     content: bytes
     #: SHA-256 (hex) of `content`.
     digest: str
+    #: What is permitted and probably not meant, with its places.
+    doubts: tuple[Problem, ...]
 
     def __init__(self, stated: Sequence[Stated]) -> None:
         """Index publishers that `build` has found sound; use `build`."""
@@ -92,18 +94,22 @@ class Catalogue:
                 self._below[parent.id].append(publisher)
         self.content = canonical([_record(one) for one in ordered])
         self.digest = sha256(self.content).hexdigest()
+        self.doubts = ()
 
     @classmethod
     def build(cls, stated: Sequence[Stated]) -> Catalogue:
         """The catalogue of all `stated` publishers, overlays already applied.
 
         Raises `InputError` with every problem at once: duplicate ids, handles or projects of different publishers,
-        unknown parents and owners, loops of parents and majority owners.
+        unknown parents, loops of parents and majority owners. An owner that the catalogue does not know is a doubt: its
+        share is kept and leads to nobody.
         """
-        problems = [*_duplicates(stated), *_unknown(stated), *_loops(stated)]
+        problems = [*_duplicates(stated), *_unknown_parents(stated), *_loops(stated)]
         if problems:
             raise InputError(problems)
-        return cls(stated)
+        catalogue = cls(stated)
+        catalogue.doubts = tuple(_unknown_owners(stated))
+        return catalogue
 
     def publisher_of(self, project: Project) -> tuple[Publisher, str] | None:
         """Who publishes `project`, with the grade of that knowledge (`GRADES`); None where nobody knows.
@@ -259,12 +265,17 @@ def _duplicates(stated: Sequence[Stated]) -> Iterator[Problem]:
                 yield Problem(one.source, place, taken)
 
 
-def _unknown(stated: Sequence[Stated]) -> Iterator[Problem]:
+def _unknown_parents(stated: Sequence[Stated]) -> Iterator[Problem]:
     ids = {one.publisher.id for one in stated}
     for one in stated:
         parent = one.publisher.parent
         if parent is not None and parent not in ids:
             yield Problem(one.source, f"{one.place}.parent", f"{parent!r} is no publisher of the catalogue")
+
+
+def _unknown_owners(stated: Sequence[Stated]) -> Iterator[Problem]:
+    ids = {one.publisher.id for one in stated}
+    for one in stated:
         for number, owner in enumerate(one.publisher.owners):
             if owner.id not in ids:
                 place = f"{one.place}.owners[{number}].id"

@@ -92,7 +92,7 @@ class Attacker:
             self._local.line = None
             return self._once(probe)
 
-    def all(self, probes: Sequence[Probe], lines: int = 24) -> list[tuple[Probe, Answer]]:
+    def all(self, probes: Sequence[Probe], lines: int = 32) -> list[tuple[Probe, Answer]]:
         """Every probe with its answer, in order."""
         with ThreadPoolExecutor(lines) as pool:
             return list(zip(probes, pool.map(self.send, probes), strict=True))

@@ -374,7 +374,7 @@ def test_cold(world: World, tmp_path: Path) -> None:
     with running_mirror(tmp_path / "mirror", world.hub, world.index, world.policy, **world.config()) as mirror:
         learn_mapped_paths(world, mirror)
         findings = Findings(mirror.url)
-        findings.attack(_few(everything(world, mirror.url, mixtures=60, letters=6, manners=2, seed=1), 5000))
+        findings.attack(_few(everything(world, mirror.url, mixtures=60, letters=6, manners=2, seed=1), 4000))
         findings.check(mirror, at_least=1000)
     assert not world.hub.requests.where(origin="cas")
 
@@ -387,7 +387,7 @@ def test_warm(world: World, tmp_path: Path) -> None:
         _cache_everything(world, mirror)
         mirror.set_policy(world.policy)
         online = Findings(mirror.url)
-        online.attack(_few(everything(world, mirror.url, mixtures=40, letters=4, manners=2, seed=2), 3500))
+        online.attack(_few(everything(world, mirror.url, mixtures=40, letters=4, manners=2, seed=2), 2500))
         online.check(mirror, at_least=800)
         with _outage(world):
             gone = Findings(mirror.url)

@@ -125,7 +125,7 @@ def mirror(hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """One mirror with a rule of every kind, in front of the stand-in hub with a few repositories more."""
     for name in ("kowloon-labs/tiny", "hooli-labs/tiny", "freshly/tiny", "acme/careful"):
         hub.add_repo("model", name, {"config.json": b'{"model_type": "bert"}'}, {"model.safetensors": CANARY + name.encode() * 4000})
-    odd = {name: f"content of {name}\n".encode() * (name != "empty.txt") for name in FAIR_NAMES}
+    odd = {name: f"content of {name}\n".encode() * (name != "empty.txt") for name in ODD_NAMES}
     hub.add_repo("model", "acme/odd", odd, {"large #1 100%.weights": b"large and odd" * 9000, "no bytes.weights": b""})
     folder = tmp_path_factory.mktemp("mirror")
     (folder / "catalogue.yaml").write_text(CATALOGUE)
@@ -156,8 +156,7 @@ def sha256(hub: StandInHub, kind: str, repo: str, revision: str | None, path: st
 
 # --- what works ----------------------------------------------------------------------------------------------------------
 
-# A backslash is refused as malformed (docs/protocols/huggingface.md); every other odd name must arrive.
-FAIR_NAMES = [name for name in ODD_NAMES if "\\" not in name]
+
 WANTED = [
     ("model", "acme/tiny-bert", None, "model.safetensors"),
     ("model", "acme/tiny-bert", None, "config.json"),
@@ -169,7 +168,7 @@ WANTED = [
     ("model", "tinybert", None, "vocab.txt"),
     ("model", "acme-labs/camelcase", None, "config.json"),
     ("model", "acme/odd", None, "large #1 100%.weights"),
-    *(("model", "acme/odd", None, name) for name in FAIR_NAMES),
+    *(("model", "acme/odd", None, name) for name in ODD_NAMES),
     ("dataset", "acme/reviews", None, "data/train.csv"),
     ("dataset", "acme/reviews", None, "extra/reviews.parquet"),
     ("dataset", "acme/reviews", "refs/convert/parquet", "default/train/0000.parquet"),

@@ -61,20 +61,26 @@ publishers:
 
 
 def test_what_only_the_whole_shows_is_found_too():
-    """Duplicate handles and projects, unknown parents and owners are named with both places."""
+    """Duplicate handles and projects and unknown parents are named with both places."""
     found = "\n".join(
         problems("""
 version: 1
 publishers:
   - {id: a, entity: A, kind: company, handles: {huggingface: [Same]}, projects: {pypi: [Some.Thing]}}
   - {id: b, entity: B, kind: company, handles: {huggingface: [SAME]}, projects: {pypi: [some_thing]}, parent: nobody}
-  - {id: c, entity: C, kind: company, owners: [{id: nobody, share: 0.1}]}
 """)
     )
     assert "publishers[1].handles.huggingface: huggingface handle 'same' is already taken by 'a'" in found
     assert "publishers[1].projects: PyPI project 'some-thing' is already taken by 'a'" in found
     assert "publishers[1].parent: 'nobody' is no publisher" in found
-    assert "publishers[2].owners[0].id: 'nobody' is no publisher" in found
+
+
+def test_an_owner_whom_nobody_knows_is_a_doubt():
+    """A pack may name an owner outside the catalogue: it loads, and `publisher check` names the place."""
+    raw = load_yaml("version: 1\npublishers:\n  - {id: c, entity: C, kind: company, owners: [{id: nobody, share: 0.9}]}\n", "x")
+    catalogue = parse_catalogue([[("x.yaml", raw)]])
+    assert [str(doubt) for doubt in catalogue.doubts] == ["x.yaml: publishers[0].owners[0].id: 'nobody' is no publisher of the catalogue"]
+    assert catalogue.parents_of(catalogue.publishers[0]) == ()
 
 
 def test_one_id_twice_in_one_layer_is_an_error():

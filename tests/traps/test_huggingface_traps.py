@@ -274,7 +274,7 @@ async def test_another_range_is_never_spliced_in(tmp_path: Path) -> None:
     """A server that answers a resumption with another range, and says so, is asked again: no digest would notice the splice (trap 29)."""
     data = noise(5 * MIB)
     async with surroundings(tmp_path, data) as here:
-        here.liar.lies += [Lie(cut=2 * MIB), Lie(data=data[7:] + data[:7], shift=7)]
+        here.liar.lies += [Lie(cut=2 * MIB), Lie(data=data[-7:] + data[:-7], shift=-7)]
         assert await all_of(await here.join(source_of(data, declared=None))) == data
 
 

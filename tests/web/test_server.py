@@ -50,3 +50,24 @@ async def test_an_error_answer_is_never_written_into_a_body_that_has_begun() -> 
     head, _, body = got.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200")
     assert body == b"x" * 1000
+
+
+async def test_a_request_that_never_ends_holds_up_a_stop_once() -> None:
+    """Stopping waits for what is under way for the time it was given, not for twice that."""
+    begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nothing sets it")
+
+    runner = web.ServerRunner(Server(handler), shutdown_timeout=4.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    asking = asyncio.create_task(conversation(runner.addresses[0][1], b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    await begun.wait()
+    start = loop.time()
+    await runner.cleanup()
+
+    assert loop.time() - start < 7.0
+    assert await asking == b""

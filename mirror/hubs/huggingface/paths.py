@@ -119,14 +119,14 @@ def with_query(path: str, query: str) -> str:
 def _decoded(raw: str, what: str) -> str:
     if _ESCAPE.search(raw):
         raise Malformed(f"the {what} holds a broken percent escape")
-    if not all("!" <= character <= "~" for character in raw):
+    if not all("!" <= character <= "~" for character in raw) or "\\" in raw:
         raise Malformed(f"the {what} holds a character that must be percent-encoded")
     try:
         text = unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError as error:
         raise Malformed(f"the {what} is not UTF-8") from error
-    if "\\" in text or any(character < " " or "\x7f" <= character <= "\x9f" for character in text):
-        raise Malformed(f"the {what} holds a control character or a backslash")
+    if any(character < " " or "\x7f" <= character <= "\x9f" for character in text):
+        raise Malformed(f"the {what} holds a control character")
     return text
 
 
