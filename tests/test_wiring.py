@@ -12,6 +12,7 @@ from mirror import config as configuration
 from mirror.audit.segments import Reader
 from mirror.config import Config
 from mirror.core.errors import InputError
+from mirror.reply.identify import groups_from
 from mirror.wiring import SystemClock, build, installation_key
 
 CONFIG = "listen: {port: 0}\ndata: ./var\nnetwork: offline\nledger: {reserve: 1MiB}\nstore: {min_free: 1MiB}\n"
@@ -26,6 +27,16 @@ def config(tmp_path: Path) -> Config:
 
 def kinds(config: Config) -> list[str]:
     return [record["kind"] for record in Reader(config.data / "ledger").read(100)]
+
+
+def test_every_key_of_a_group_reaches_its_members(tmp_path: Path) -> None:
+    """What is configured of a group is what the actor carries: rules with `applies_to` read its jurisdiction."""
+    group = "{subnets: [10.8.0.0/16], header: [grp], country: US, jurisdiction: [US, DE], entity: Acme Inc}"
+    (tmp_path / "mirror.yaml").write_text(CONFIG + f"clients: {{header: X-Groups, groups: {{lab: {group}}}}}\n")
+    (made,) = groups_from(configuration.load(tmp_path / "mirror.yaml", {}).clients.groups)
+
+    assert (made.name, [str(network) for network in made.subnets], made.header) == ("lab", ["10.8.0.0/16"], ("grp",))
+    assert (made.country, made.jurisdictions, made.entity) == ("US", ("US", "DE"), "Acme Inc")
 
 
 async def test_a_data_folder_that_cannot_be_used_is_one_clear_error(config: Config) -> None:

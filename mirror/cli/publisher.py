@@ -85,11 +85,10 @@ def check(files: tuple[Path, ...], config_path: Path | None, as_json: bool) -> N
     names, base = _configured(config_path)
     try:
         catalogue = load_catalogue((*names, *(str(file.resolve()) for file in files)), base)
-        problems = catalogue.doubts
+        if catalogue.doubts:
+            raise InputError(list(catalogue.doubts))
     except InputError as error:
-        problems = error.problems
-    if problems:
-        for problem in problems:
+        for problem in error.problems:
             row = {"source": problem.source, "place": problem.place, "message": problem.message}
             click.echo(json.dumps(row, ensure_ascii=False) if as_json else str(problem), err=not as_json)
         sys.exit(1)

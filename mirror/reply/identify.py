@@ -12,6 +12,7 @@ import hmac
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from aiohttp import web
 
@@ -96,16 +97,40 @@ class Identification:
         return any(address.version == network.version and address in network for network in self.trusted_proxies)
 
 
-def groups_from(configured: Mapping[str, object]) -> tuple[Group, ...]:
-    """Groups from decoded configuration rows (attributes `subnets`, `header`, `country`, `jurisdictions`, `entity`)."""
+class GroupRow(Protocol):
+    """A row of `clients.groups` as configured (SURFACE 2). Typed: a name that is not there would be read as empty."""
+
+    @property
+    def subnets(self) -> Sequence[object]:
+        """Networks, as text or parsed."""
+
+    @property
+    def header(self) -> Sequence[str]:
+        """Values of the group header."""
+
+    @property
+    def country(self) -> str | None:
+        """ISO 3166-1 alpha-2."""
+
+    @property
+    def jurisdiction(self) -> Sequence[str]:
+        """Countries whose law binds the group (`applies_to`)."""
+
+    @property
+    def entity(self) -> str | None:
+        """The organisation's own name."""
+
+
+def groups_from(configured: Mapping[str, GroupRow]) -> tuple[Group, ...]:
+    """Groups from decoded configuration rows."""
     return tuple(
         Group(
             name=name,
-            subnets=tuple(ipaddress.ip_network(str(subnet), strict=False) for subnet in getattr(row, "subnets", ())),
-            header=tuple(getattr(row, "header", ())),
-            country=getattr(row, "country", None),
-            jurisdictions=tuple(getattr(row, "jurisdictions", ())),
-            entity=getattr(row, "entity", None) or "",
+            subnets=tuple(ipaddress.ip_network(str(subnet), strict=False) for subnet in row.subnets),
+            header=tuple(row.header),
+            country=row.country,
+            jurisdictions=tuple(row.jurisdiction),
+            entity=row.entity or "",
         )
         for name, row in configured.items()
     )

@@ -11,7 +11,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import Payload, web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
@@ -21,6 +22,8 @@ HEAD_PATIENCE: Final = 15.0
 #: Longer than the 5 s after which httpx drops an idle connection of its own accord.
 KEEP_ALIVE: Final = 75.0
 MAX_BODY: Final = 4 * 1024 * 1024
+#: How much of a body the transport is given at a time.
+PIECE: Final = 256 * 1024
 
 #: Where a request keeps the id that its answer and its log line carry.
 REQUEST_ID: Final = web.RequestKey("id", str)
@@ -44,6 +47,38 @@ class Request(web.Request):
         resp.headers["Server"] = "entrepot"
         if REQUEST_ID in self:
             resp.headers["X-Request-Id"] = self[REQUEST_ID]
+
+
+class Pieces(Payload):
+    """A large body that leaves piece by piece, as its reader takes it.
+
+    The library gives a body to the transport whole, and the transport copies what the socket does not take: a thousand slow
+    readers of one index page would hold a thousand copies of it.
+    """
+
+    def __init__(self, body: bytes | bytearray) -> None:
+        super().__init__(body, content_type="application/octet-stream")
+        self._size = len(body)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The body as text."""
+        return bytes(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write all of it, waiting for the reader after each piece."""
+        view = memoryview(self._value)
+        for start in range(0, len(view), PIECE):
+            await writer.write(bytes(view[start : start + PIECE]))
+            await writer.drain()
+
+
+def in_pieces(response: web.StreamResponse) -> web.StreamResponse:
+    """`response`, its body as `Pieces` where it is large and has not begun to leave."""
+    if isinstance(response, web.Response) and not response.prepared:
+        body = response.body
+        if isinstance(body, (bytes, bytearray)) and len(body) > PIECE:
+            response.body = Pieces(body)
+    return response
 
 
 class GuardedHandler(RequestHandler):
@@ -122,7 +157,10 @@ class Server(web.Server):
         def request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.Request:
             return Request(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)
 
-        super().__init__(handler, request_factory=request)  # type: ignore[arg-type]
+        async def answer(asked: Any) -> web.StreamResponse:
+            return in_pieces(await handler(asked))
+
+        super().__init__(answer, request_factory=request)
 
     def __call__(self) -> RequestHandler:
         """A handler for one new connection."""

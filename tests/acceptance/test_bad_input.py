@@ -135,7 +135,7 @@ HOSTILE: dict[str, bytes] = {
 HARMLESS = {"a chunk extension of 1 MB", "an expectation nobody has"}
 
 #: Hosts that are not ours: 421, or 400 where HTTP itself forbids them.
-HOSTS = ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "169.254.169.254", "0x7f000001", "2130706433", "user@localhost", "localhost@evil.example", "[::1", "[fe80::1%25eth0]", "", "evil.example:80:80", "10.0.0.1", "huggingface.co", "\"localhost\"", "localhost/evil", "localhost:80/evil", "localhost:x", "localhost:80\"")  # fmt: skip
+HOSTS = ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "169.254.169.254", "0x7f000001", "2130706433", "user@localhost", "localhost@evil.example", "[::1", "[fe80::1%25eth0]", "", "evil.example:80:80", "10.0.0.1", "huggingface.co", '"localhost"', "localhost/evil", "localhost:80/evil", "localhost:x", 'localhost:80"')  # fmt: skip
 
 
 def test_hostile_requests(mirror: MirrorProcess) -> None:

@@ -132,11 +132,20 @@ def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
         yield f"{one.mutant.name:{wide}} | {one.mutant.traps:{rows}} | {one.mutant.test} | {one.state}{more}"
 
 
+def renewed(file: Path, outcomes: Sequence[Outcome]) -> str:
+    """The last whole run's text with the rows of these mutants in place of theirs, and a line that says so."""
+    old = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    names = {outcome.mutant.name for outcome in outcomes}
+    kept = [line for line in old if line.partition(" | ")[0].strip() not in names]
+    again = f"judged again by themselves on {datetime.now(UTC).date().isoformat()}: {', '.join(sorted(names))}"
+    return "\n".join([*kept, again, *table(outcomes), ""])
+
+
 def main() -> int:
     """Judge all mutants, or those named by --only; print the table."""
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("--only", metavar="NAME", action="append", default=[], help="this mutant only (may be repeated)")
-    parser.add_argument("--write", metavar="FILE", type=Path, help="write the table there too, with the date")
+    parser.add_argument("--write", metavar="FILE", type=Path, help="write the table there too, with the date (with --only: those rows)")
     arguments = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS if not arguments.only or mutant.name in arguments.only]
     unknown = set(arguments.only) - {mutant.name for mutant in chosen}
@@ -176,9 +185,10 @@ def main() -> int:
     last = f"{killed} of {len(outcomes)} mutants killed in {time.monotonic() - start:.0f} s"
     lines = [first, *table(outcomes), last]
     print(*lines[1:], sep="\n")
-    if arguments.write is not None and not arguments.only:
+    if arguments.write is not None:
         stamp = f"make mutants, {datetime.now(UTC).date().isoformat()}, Python {platform.python_version()}, {platform.system()}"
-        arguments.write.write_text("\n".join([stamp, *lines, ""]), encoding="utf-8")
+        text = renewed(arguments.write, outcomes) if arguments.only else "\n".join([stamp, *lines, ""])
+        arguments.write.write_text(text, encoding="utf-8")
     return 0 if killed == len(outcomes) else 1
 
 

@@ -80,7 +80,7 @@ HUGGING_FACE: Final = (
     Mutant("tail-not-held", "HF-10", (
         ("mirror/proxy/withhold.py", "self.withheld = Span(0, 0) if size is None else Span(max(0, size - tail), size)", "self.withheld = Span(0, 0)"),
         ("mirror/proxy/withhold.py", "self.withheld = Span(max(0, size - self._tail), size)", "self.withheld = Span(0, 0)"),
-    ), "tests/proxy/test_flights_truth.py::test_small_file_leaves_only_verified"),
+    ), "tests/proxy/test_flights_truth.py::test_something_always_stays_back"),
     mutant("asked-once", "HF-11", "proxy/flight.py", "if failures >= limit or (", "if True or (", "proxy/test_flights.py::test_expired_url_and_bursts_are_tried_again"),
     mutant("no-patience-limit", "HF-12", "upstream/client.py",
            "return self._limits.read if ask.patience == _UNSTATED else min(ask.patience, self._limits.read)", "return 3600.0", _TRAPS + "test_a_page_never_waits_longer_than_a_client"),

@@ -155,7 +155,8 @@ _OPENER = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({
 
 def clean_environment() -> dict[str, str]:
     """The environment without anything that would point a client or the mirror elsewhere."""
-    dropped = ("MIRROR_", "HF_", "PIP_", "UV_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY")
+    # Without compiled modules on disk every process that a test starts compiles all of them anew.
+    dropped = ("PYTHONDONTWRITEBYTECODE", "MIRROR_", "HF_", "PIP_", "UV_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
     return {**kept, "COLUMNS": "500"}  # clients that know a width break lines in the middle of what tests look for
 

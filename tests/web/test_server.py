@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -71,3 +72,39 @@ async def test_a_request_that_never_ends_holds_up_a_stop_once() -> None:
 
     assert loop.time() - start < 7.0
     assert await asking == b""
+
+
+async def test_a_slow_reader_of_a_large_page_holds_no_copy_of_it() -> None:
+    """What waits in the transport for a reader that stands still is a piece of the page, and a quick reader gets all of it."""
+    page, transports = b"0123456789abcdef" * (1024 * 1024), []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        transports.append(request.transport)
+        return web.Response(body=page)
+
+    async with serving(handler) as port:
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(slow, ("127.0.0.1", port))
+        await asyncio.get_running_loop().sock_sendall(slow, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        got = await conversation(port, b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        waiting = [transport.get_write_buffer_size() for transport in transports]
+        slow.close()
+
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert (body, b"Content-Length: %d" % len(page) in head) == (page, True)
+    assert max(waiting) <= 1024 * 1024
+
+
+async def test_head_of_a_large_page_has_its_length_and_no_body() -> None:
+    """HEAD is answered with GET's Content-Length and not a byte more."""
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"x" * 1_000_000)
+
+    async with serving(handler) as port:
+        got = await conversation(port, b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+
+    assert b"Content-Length: 1000000" in got
+    assert got.endswith(b"\r\n\r\n")
