@@ -190,20 +190,7 @@ async def _build(config: Config, clock: SystemClock, rulebook: Rulebook, opened:
     config.data.mkdir(parents=True, exist_ok=True)
     key = installation_key(config.data / "secret.key")
     metrics = Metrics()
-    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
-    opened.push_async_callback(index.close)
-    directory = config.ledger.path or config.data / "ledger"
-    feed = Feed(directory, index)
-    ledger = SegmentLedger(directory, clock, reserve=config.ledger.reserve, on_durable=feed.advance)
-    await ledger.start({"version": __version__, "policy": rulebook.current.policy.digest})
-    following = asyncio.create_task(feed.run(), name="index follows ledger")
-
-    async def level() -> None:
-        feed.close()
-        await following
-
-    opened.push_async_callback(level)
-    opened.push_async_callback(ledger.close)
+    index, ledger = await _record(config, clock, rulebook.current, opened)
     upstreams = {name: _upstream(name, row, config) for name, row in config.hubs.items()}
     for upstream in upstreams.values():
         opened.push_async_callback(upstream.close)
@@ -250,6 +237,27 @@ async def _build(config: Config, clock: SystemClock, rulebook: Rulebook, opened:
     return Services(
         config, front, own, gateway, rulebook, ledger, index, flights, shelf, upstreams, metrics, status, opened.pop_all()
     )
+
+
+async def _record(
+    config: Config, clock: SystemClock, epoch: Epoch, opened: AsyncExitStack
+) -> tuple[SqlIndex, SegmentLedger]:
+    """The ledger, and the index that follows it; closed in the order in which the last event still reaches both."""
+    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
+    opened.push_async_callback(index.close)
+    directory = config.ledger.path or config.data / "ledger"
+    feed = Feed(directory, index)
+    ledger = SegmentLedger(directory, clock, reserve=config.ledger.reserve, on_durable=feed.advance)
+    await ledger.start({"version": __version__, "policy": epoch.policy.digest})
+    following = asyncio.create_task(feed.run(), name="index follows ledger")
+
+    async def level() -> None:
+        feed.close()
+        await following
+
+    opened.push_async_callback(level)
+    opened.push_async_callback(ledger.close)
+    return index, ledger
 
 
 async def keep_rules(recorder: Recorder, epoch: Epoch, lists: Mapping[str, ListConfig]) -> None:

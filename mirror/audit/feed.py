@@ -87,9 +87,12 @@ class Feed:
                     await catch_up(self._directory, self._index, self._durable)
                     reader = Reader(self._directory, await self._index.last_sequence() + 1)
                 await _copy(reader, self._index, self._durable)
-            except (MirrorError, OSError) as error:
+            except Exception as error:  # a copy that cannot be made must not end the copying: it may be one bad moment
                 reader = None
-                _LOG.warning("index_behind", fault=str(error))
+                if isinstance(error, (MirrorError, OSError)):
+                    _LOG.warning("index_behind", fault=str(error))
+                else:
+                    _LOG.exception("index_behind")
                 if not self._closing:
                     await asyncio.sleep(_RETRY)
                     self._wake.set()

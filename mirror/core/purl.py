@@ -45,13 +45,6 @@ def parse_artifact(text: str) -> Artifact:
     return Artifact(Project(ecosystem, kind, name), _decoded(version, text), path)
 
 
-def parse_project(text: str) -> Project:
-    """The project that a package URL names. Raises `ValueError`, also where it names more than a project."""
-    artifact = parse_artifact(text)
-    if artifact.revision or artifact.path:
-        raise ValueError(f"{text!r} names a file or version, not a project")
-    return artifact.project
-
 
 def parse_loose(text: str) -> Artifact:
     """A package URL, or the short form that people type: `org/name[@commit][#path]` for a Hugging Face model."""

@@ -14,6 +14,7 @@ from mirror.core.actor import Actor
 from mirror.core.canonical import canonical
 from mirror.core.decision import Effect, Mode
 from mirror.core.errors import InputError, Problem
+from mirror.core.nouns import HUGGINGFACE, PYPI
 from mirror.core.purl import parse_loose
 from mirror.decode import decode, load_yaml, unknown_key
 from mirror.policy import conditions, identity, listed, measures
@@ -139,12 +140,23 @@ def _assembled(work: _Work, texts: Sequence[tuple[str, str]]) -> Policy:
         permits_by_default=work.action != "deny",
         on_unknown={fact: work.on_unknown.get(fact, Effect[word.upper()]) for fact, word in ON_UNKNOWN.items()},
         needs=frozenset(fact for rule in work.rules for fact in _reads(rule)),
+        needs_by_ecosystem={one: _needs_in(work.rules, one) for one in (HUGGINGFACE, PYPI)},
         sets=work.sets,
         boundaries=tuple(sorted({moment for pair in dated for moment in pair if moment is not None})),
         index=index(work.rules, exceptions),
         table=tabulate(work.rules, exceptions),
         warnings=tuple(work.warnings),
     )
+
+
+def _needs_in(rules: Sequence[Rule], ecosystem: str) -> frozenset[str]:
+    """The facts that rules read which could hold in one ecosystem."""
+
+    def concerns(rule: Rule) -> bool:
+        gates = [condition.gate for condition in rule.conditions if condition.key == "ecosystem"]
+        return all(gate is None or ("ecosystem", ecosystem) in gate for gate in gates)
+
+    return frozenset(fact for rule in rules if concerns(rule) for fact in _reads(rule))
 
 
 def _reads(rule: Rule) -> frozenset[str]:

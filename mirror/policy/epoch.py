@@ -25,21 +25,6 @@ class Epoch:
     lists: Mapping[str, ScreeningList]
 
     @property
-    def policy_digest(self) -> str:
-        """SHA-256 (hex) over the policy's texts."""
-        return self.policy.digest
-
-    @property
-    def catalogue_digest(self) -> str:
-        """SHA-256 (hex) of the catalogue."""
-        return self.catalogue.digest
-
-    @property
-    def lineage_digest(self) -> str:
-        """SHA-256 (hex) of the shipped lineage."""
-        return self.lineage.digest
-
-    @property
     def editions(self) -> tuple[tuple[str, str], ...]:
         """(list, edition), sorted: what a decision records of its lists."""
         return tuple(sorted((name, one.edition) for name, one in self.lists.items()))

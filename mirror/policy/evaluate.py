@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -300,8 +299,3 @@ def _whose(view: object, mark: str) -> Iterator[tuple[str, Hashable]]:
 def run_tests(policy: Policy, catalogue: Catalogue, lineage: Lineage, now: datetime) -> list[Failure]:
     """The policy's own tests that do not hold, with what came instead. `now` stands where a test gives no time."""
     return [failure for test in policy.tests for failure in run_one(test, policy, catalogue, lineage, now, evaluate)]
-
-
-def without_actor(actor: Actor) -> Actor:
-    """The actor as far as a verdict depends on it: for caches that must not tell people apart."""
-    return replace(actor, name="", user_agent="", credential=None)

@@ -299,7 +299,7 @@ class Policy:
     """The house's law, immutable.
 
     `digest` is the SHA-256 (hex) over the texts; `needs` the facts that rules read (fields of `core.facts.Facts`, and
-    `client_country`, `lineage`); `boundaries` every date at which a rule or an exception begins or ends, sorted.
+    `client_country`, `lineage`), `needs_by_ecosystem` those of rules that could hold there; `boundaries` every date at which a rule or an exception begins or ends, sorted.
     """
 
     version: int
@@ -315,6 +315,7 @@ class Policy:
     boundaries: tuple[datetime, ...]
     index: Rulings = field(repr=False)
     table: tuple[Row, ...] = field(default=(), repr=False)
+    needs_by_ecosystem: Mapping[str, frozenset[str]] = field(default_factory=dict)
     #: What is permitted but probably not meant; `policy check` shows it.
     warnings: tuple[Problem, ...] = ()
 

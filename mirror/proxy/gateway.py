@@ -58,10 +58,9 @@ class Gateway:
         """The policy, catalogue, lineage and lists in force now."""
         return self._epoch()
 
-    @property
-    def needs(self) -> frozenset[str]:
-        """The facts that rules in force read."""
-        return self._epoch().policy.needs
+    def needs(self, ecosystem: str) -> frozenset[str]:
+        """The facts that rules in force read of projects of one ecosystem."""
+        return self._epoch().policy.needs_by_ecosystem[ecosystem]
 
     # --- documents ------------------------------------------------------------------------------------------------
 
@@ -103,15 +102,29 @@ class Gateway:
         return evaluate(epoch.policy, artifact, complete, actor, self.clock.now())
 
     async def admit(
-        self, actor: Actor, artifact: Artifact, info: RequestInfo, *, facts: Facts | None = None, head: bool = False
+        self,
+        actor: Actor,
+        artifact: Artifact,
+        info: RequestInfo,
+        *,
+        facts: Facts | None = None,
+        head: bool = False,
+        refusal: int | None = None,
     ) -> Admission:
-        """Judge and record. Raises `Refused` once the refusal is durable; the hub's own errors pass through."""
+        """Judge and record. Raises `Refused` once the refusal is durable; the hub's own errors pass through.
+
+        `refusal` is the status of a refusal's answer where it is not the verdict's own.
+        """
         epoch = self._epoch()
         if facts is None:
-            facts = await self._hubs[artifact.project.hub].describe(artifact, actor.credential, epoch.policy.needs)
+            needs = epoch.policy.needs_by_ecosystem[artifact.project.ecosystem]
+            facts = await self._hubs[artifact.project.hub].describe(artifact, actor.credential, needs)
         facts = derive(facts, artifact, epoch.catalogue, epoch.lineage)
         verdict = evaluate(epoch.policy, artifact, facts, actor, self.clock.now())
-        recorded = await self.recorder.decision(_kind(verdict), actor, artifact, facts, verdict, epoch, info)
+        status = None if verdict.effect.serves else refusal
+        recorded = await self.recorder.decision(
+            _kind(verdict), actor, artifact, facts, verdict, epoch, info, status=status
+        )  # fmt: skip
         if not verdict.effect.serves:
             await recorded.ticket.durable()
             raise Refused(recorded.decision)
@@ -135,10 +148,9 @@ class Gateway:
         _, worst = max(left_out, key=lambda pair: pair[1].effect)
         listed = tuple(str(artifact) for artifact, _ in left_out[:_LISTED])
         detail = (("left_out", len(left_out)), ("artifacts", listed))
-        whole = Artifact(project, revision, "")
-        recorded = await self.recorder.decision(
-            EventKind.STEERED, actor, whole, facts or Facts(), worst, self._epoch(), info, detail
-        )
+        whole, epoch = Artifact(project, revision, ""), self._epoch()
+        shared = derive(facts or Facts(), whole, epoch.catalogue, epoch.lineage)
+        recorded = await self.recorder.decision(EventKind.STEERED, actor, whole, shared, worst, epoch, info, detail)
         await recorded.ticket.durable()
 
     async def note(

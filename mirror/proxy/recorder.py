@@ -27,7 +27,7 @@ V = TypeVar("V")
 #: Within this time the same answer to the same actor is a repeat of one event, not a new one.
 REPEAT_WINDOW: Final = timedelta(minutes=10)
 #: How long repeats of a note are gathered before they are written as one; their answers wait for it, in seconds.
-GATHER: Final = 0.5
+GATHER: Final = 0.1
 _DECISIONS: Final = 20_000
 _NOTES: Final = 5_000
 #: Bytes of pages that wait to be cited. A larger one than half of that (an index's list of all projects) never is.
@@ -73,15 +73,18 @@ class Recorder:
         epoch: Epoch,
         info: RequestInfo,
         detail: tuple[tuple[str, object], ...] = (),
+        status: int | None = None,
     ) -> Recorded:
         """Give the decision its place: a new event, or one more answer to the event that is there.
 
-        The evidence is archived before the event that cites it. Durable when the ticket says so. Raises `LedgerDown`
-        also where the evidence cannot be archived.
+        `status` is that of the answer where it is not the verdict's own. The evidence is archived before the event that
+        cites it. Durable when the ticket says so. Raises `LedgerDown` also where the evidence cannot be archived.
         """
         await self._keep_pages(facts)
         now = self._clock.now()
-        key = (kind, actor.name, actor.address, actor.groups, actor.country, artifact.identity, epoch.number)
+        # A page that leaves something out is served.
+        status = status or (200 if kind is EventKind.STEERED else verdict.status)
+        key = (kind, status, actor.name, actor.address, actor.groups, actor.country, artifact.identity, epoch.number)
         while (known := self._same(key, verdict, now)) is not None:
             if known.ticket.is_durable or await _written(known.ticket):
                 self._recorded.move_to_end(key)
@@ -90,7 +93,6 @@ class Recorder:
             if self._recorded.get(key) is known:
                 del self._recorded[key]  # a count of what never came into the ledger would stand for nothing (P6)
         # From here to `_keep` nothing is awaited: equal answers that come up at the same time find this one.
-        status = 200 if kind is EventKind.STEERED else verdict.status  # a page that leaves something out is served
         decision = self._decide(actor, artifact, facts, verdict, epoch, info, now, status)
         ticket = self._ledger.record(Event(kind=kind, at=now, actor=actor, decision=decision, detail=detail))
         recorded = Recorded(decision, ticket)

@@ -151,7 +151,7 @@ def _values(header: str) -> tuple[str, ...]:
 
 
 def _belongs(group: Group, address: Address | None, named: tuple[str, ...]) -> bool:
-    if any(value in group.header or value == group.name for value in named):
+    if any(value in group.header for value in named):
         return True
     return address is not None and any(
         address.version == network.version and address in network for network in group.subnets

@@ -95,9 +95,8 @@ def refuse(call: Call, decision: Decision, dialect_headers: Iterable[tuple[str, 
     """The refusal of DESIGN 6 without what only one ecosystem needs, which comes in `dialect_headers`."""
     url = decision_url(call, decision.id)
     determining = decision.verdict.determining
-    status = decision.verdict.status
     return problem(
-        status,
+        decision.status,
         _TITLES.get(decision.effect, "Blocked by policy"),
         decision.sentence,
         reason=reason_phrase(decision, url),

@@ -53,7 +53,7 @@ _HEADER_LINE: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Time limits in seconds, and how many connections the pool may hold."""
+    """Time limits in seconds, and how many connections each pool may hold: one for small answers, one for streams."""
 
     connect: float = 5.0
     read: float = _UNSTATED
@@ -105,7 +105,7 @@ class HttpUpstream:
         self._ssl = ssl.create_default_context()
         if ca is not None:
             self._ssl.load_verify_locations(cafile=str(ca))
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     # --- the port -------------------------------------------------------------------------------------------------
 
@@ -130,8 +130,8 @@ class HttpUpstream:
 
     async def close(self) -> None:
         """Release connections."""
-        session, self._session = self._session, None
-        if session is not None:
+        while self._sessions:
+            _, session = self._sessions.popitem()
             await session.close()
 
     def _patience(self, ask: Ask) -> float:
@@ -203,7 +203,7 @@ class HttpUpstream:
     # --- one exchange ---------------------------------------------------------------------------------------------
 
     async def _answer(self, ask: Ask, hop: _Hop, until: float) -> Answer:
-        response = await self._exchange(ask, hop, until - _loop_time())
+        response = await self._exchange(ask, hop, until - _loop_time(), "answers")
         upstream = origin(hop.url)
         try:
             self._reject_failure(response, upstream)
@@ -221,7 +221,7 @@ class HttpUpstream:
 
     async def _opened(self, ask: Ask, hop: _Hop, _: float) -> HttpStream:
         hop.headers["Accept-Encoding"] = "identity"
-        response = await self._exchange(ask, hop, self._patience(ask))
+        response = await self._exchange(ask, hop, self._patience(ask), "streams")
         upstream = origin(hop.url)
         try:
             self._reject_failure(response, upstream)
@@ -232,9 +232,9 @@ class HttpUpstream:
             raise
         return HttpStream(response, upstream)
 
-    async def _exchange(self, ask: Ask, hop: _Hop, read_limit: float) -> aiohttp.ClientResponse:
+    async def _exchange(self, ask: Ask, hop: _Hop, read_limit: float, use: str) -> aiohttp.ClientResponse:
         """The response after permitted redirects; its body is still to be read. Every hop is checked against the list."""
-        session = self._opened_session()
+        session = self._opened_session(use)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._limits.connect, sock_read=max(read_limit, 0.001))
         for _ in range(_MAX_HOPS + 1):
             self._destinations.check(hop.url, through_proxy=self._proxy is not None)
@@ -274,19 +274,20 @@ class HttpUpstream:
         kind = UpstreamDown if status in TRANSIENT else Settled
         raise kind(upstream, f"answered {status}", retry_after=wait)
 
-    def _opened_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _opened_session(self, use: str) -> aiohttp.ClientSession:
+        """One pool for small answers and one for streams: long downloads must not leave a page without a connection."""
+        if use not in self._sessions:
             proxy_host = URL(self._proxy).host if self._proxy else None
             named = frozenset({proxy_host.lower()}) if proxy_host else frozenset()
             connector = aiohttp.TCPConnector(
                 limit=self._limits.connections, ssl=self._ssl, ttl_dns_cache=60,
                 resolver=GuardedResolver(self._resolver(), self._destinations, named),
             )  # fmt: skip
-            self._session = aiohttp.ClientSession(
+            self._sessions[use] = aiohttp.ClientSession(
                 connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False,
                 requote_redirect_url=False, read_bufsize=1024 * 1024, max_line_size=_HEADER_LINE, max_field_size=_HEADER_LINE,
             )  # fmt: skip
-        return self._session
+        return self._sessions[use]
 
 
 class HttpStream:

@@ -19,7 +19,6 @@ from mirror import __version__
 from mirror.audit.record import public_decision
 from mirror.core.ids import is_ulid
 from mirror.core.ports import EventIndex
-from mirror.policy.epoch import Epoch
 from mirror.proxy.gateway import Gateway
 from mirror.proxy.rulebook import Rulebook
 from mirror.reply.refusal import problem
@@ -176,11 +175,6 @@ class Own:
             return None
         found = record.get("decision")
         return public_decision(found) if isinstance(found, Mapping) else None
-
-
-def summary(epoch: Epoch) -> str:
-    """One line on what is in force."""
-    return f"{len(epoch.policy.rules)} rules, policy {epoch.policy.digest[:12]}"
 
 
 def _wants_html(request: web.Request) -> bool:

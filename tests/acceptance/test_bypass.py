@@ -72,6 +72,10 @@ def _lfs(denied: Denied, how: Spelling) -> Sequence[Probe]:
     ]  # fmt: skip
 
 
+def _registry_blob(denied: Denied, how: Spelling) -> Sequence[Probe]:
+    return [Probe(f"/v2/{how.name}/blobs/sha256:{sha256(denied.path.encode()).hexdigest()}{how.query}", what=how.what)]
+
+
 def _file(denied: Denied, how: Spelling) -> Sequence[Probe]:
     return [Probe(place + how.query, what=how.what) for place in _places(denied, how.path)]
 
@@ -114,6 +118,13 @@ TARGETS: dict[tuple[str, str], Make] = {
     ("huggingface", "xet-token"): _get("/api/{plural}/{name}/xet-read-token/{rev}"),
     ("huggingface", "git"): _get("/{prefix}{name}.git/info/refs?service=git-upload-pack"),
     ("huggingface", "lfs"): _lfs,
+    ("huggingface", "blob"): _get("/{prefix}{name}/blob/{rev}/{path}"),
+    ("huggingface", "safetensors"): _get("/api/{plural}/{name}/safetensors-metadata/{path}"),
+    ("huggingface", "parquet"): _get("/api/datasets/{name}/parquet"),
+    ("huggingface", "parquet-file"): _get("/api/datasets/{name}/parquet/default/train/0.parquet"),
+    ("huggingface", "runtime"): _get("/api/spaces/{name}/runtime"),
+    ("huggingface", "registry-manifest"): _get("/v2/{name}/manifests/Q4"),
+    ("huggingface", "registry-blob"): _registry_blob,
     ("pypi", "page"): _get("/simple/{name}/"),
     ("pypi", "file"): _file,
     ("pypi", "mapped-file"): _mapped,

@@ -188,3 +188,8 @@ def test_rules_in_force_say_which_facts_they_read():
     assert rule({"license": "mit"}).needs == {"license"}
     assert {"ancestors", "lineage", "publisher"} <= rule({"publisher": "acme"}, lineage="inherit").needs
     assert rule({"client.country": "US"}).needs == {"client_country"}
+    # A rule about one ecosystem asks nothing of the other's hub.
+    one = rule({"ecosystem": "huggingface", "license": "mit"})
+    assert one.needs_by_ecosystem == {"huggingface": {"license"}, "pypi": frozenset()}
+    other = rule({"ecosystem": {"not_in": ["pypi"]}, "license": "mit"})
+    assert other.needs_by_ecosystem["huggingface"] == {"license"}

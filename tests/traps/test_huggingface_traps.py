@@ -230,13 +230,14 @@ async def test_accept_does_not_choose_another_body(hub: StandInHub, tmp_path: Pa
     assert not [call for call in hub.requests if "xet" in call.headers.get("Accept", "")]
 
 
-@pytest.mark.parametrize("agent", ["llama-cpp", "ollama/0.34.0", "curl/8"])
-async def test_the_registry_route_is_refused_to_every_agent(hub: StandInHub, tmp_path: Path, agent: str) -> None:
-    """`/v2/` manifests differ by User-Agent at the hub; here each is refused and recorded, and nothing is asked (trap 22)."""
+async def test_a_manifest_is_kept_for_each_class_of_agent(hub: StandInHub, tmp_path: Path) -> None:
+    """`/v2/` manifests differ by User-Agent at the hub: `ggufFile` is given to llama.cpp alone, whoever asked before (trap 22)."""
     async with house(tmp_path, hub) as mirror:
-        assert (await mirror.get("/v2/acme/tiny-bert/manifests/latest", User_Agent=agent)).status == 403
-        assert len(mirror.events("route_refused")) == 1
-    assert not asked(hub, "hub")
+        for agent in ("llama-cpp", "ollama/0.34.0", "curl/8") * 2:
+            answer = await mirror.get("/v2/quantbarn/solid-7b-merge-GGUF/manifests/Q4_K_M", User_Agent=agent)
+            assert answer.status == 200
+            assert ("ggufFile" in json.loads(answer.body)) == (agent == "llama-cpp")
+    assert len(asked(hub, "hub", "/manifests/")) == 3
 
 
 @pytest.mark.parametrize("target", ["/api/spaces/acme/demo/logs/run", "/api/spaces/acme/demo/events", "/api/buckets/acme/b/events", "/api/jobs/acme/1/logs"])
@@ -249,12 +250,17 @@ async def test_endless_streams_are_refused_at_once(hub: StandInHub, tmp_path: Pa
 
 
 async def test_lfs_batch_is_answered_as_lfs(hub: StandInHub, tmp_path: Path) -> None:
-    """The batch call of git-lfs is a POST that reads: its refusal has the shape that git-lfs prints (trap 28)."""
+    """The batch call of git-lfs is a POST that reads: its links lead here, and an unknown object has an error of its own (trap 28)."""
     async with house(tmp_path, hub) as mirror:
-        answer = await mirror.post("/acme/tiny-bert.git/info/lfs/objects/batch", json={"operation": "download", "objects": []})
-        assert (answer.status, answer.headers["Content-Type"]) == (403, "application/vnd.git-lfs+json")
-        assert "hf download acme/tiny-bert" in json.loads(answer.body)["message"]
-    assert not asked(hub, "hub")
+        repo = hub.repo("acme/tiny-bert")
+        oids = [repo.commits[repo.head].files["model.safetensors"].sha256, "0" * 64]
+        asking = {"operation": "download", "objects": [{"oid": oid, "size": 1} for oid in oids]}
+        answer = await mirror.post("/acme/tiny-bert.git/info/lfs/objects/batch", json=asking)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "application/vnd.git-lfs+json")
+        known, unknown = json.loads(answer.body)["objects"]
+        assert known["actions"]["download"]["href"].startswith(f"{mirror.url}/acme/tiny-bert/resolve/{repo.head}/")
+        assert unknown["error"]["code"] == 404
+    assert not asked(hub, "hub", "/info/lfs/")
 
 
 @pytest.mark.parametrize("wanted", ["bytes=0-100000", "bytes=-8", "bytes=8-99"])

@@ -299,6 +299,15 @@ async def test_a_slow_stream_that_moves_is_not_cut(upstream) -> None:
     server.close()
 
 
+async def test_downloads_leave_pages_a_connection(upstream) -> None:
+    """With as many streams open as the pool holds, a small request is still answered at once."""
+    held = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+    async with serve(lambda seen: held if seen.target == "/file" else http(200, b"page")) as hub:
+        client = upstream(hub.url, limits=Limits(connections=2, backoff=0.01))
+        async with client.stream(Ask("/file")), client.stream(Ask("/file")):
+            assert (await client.ask(Ask("/page", patience=2.0))).body == b"page"
+
+
 async def test_streams_follow_to_the_cdn_without_the_token(upstream) -> None:
     """The bytes of a large file come from the CDN, which never sees the credential; its refusal is an answer."""
     async with serve(lambda seen: http(206, b"tail", Content_Range="bytes 6-9/10") if "ok" in seen.target else http(403)) as cdn:

@@ -15,7 +15,7 @@ from mirror.core.errors import HubSaysNo, UpstreamGarbage
 from mirror.core.nouns import HUGGINGFACE, Artifact, Digest, Document, Kind, Project
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from mirror.core.ports import Answer
 
@@ -74,6 +74,14 @@ class RepoPage:
         words = ("private" if self.private else "", "gated" if self.gated != "false" else "", "disabled" if self.disabled else "")
         return ",".join(word for word in words if word)
 
+    def paths_of(self, sha256: Collection[str]) -> dict[str, list[str]]:
+        """The files that have one of these LFS digests, by digest; one digest may have several names."""
+        found: dict[str, list[str]] = {}
+        for path, file in self.files.items():
+            if file.sha256 is not None and file.sha256 in sha256:
+                found.setdefault(file.sha256, []).append(path)
+        return found
+
     def artifact(self, path: str = "") -> Artifact:
         """A file of this commit; the empty path is the repository as a whole."""
         return Artifact(self.project, self.commit, path)
@@ -121,6 +129,30 @@ def parse_page(document: Document, hub: str, kind: Kind, upstream: str) -> RepoP
         card=card if isinstance(card, dict) else {},
         files=files,
         data=data,
+        document=document,
+    )
+
+
+def row_page(row: Any, document: Document, hub: str, kind: Kind) -> RepoPage | None:
+    """A row of a listing as far as it tells what a judging page tells: no files, and where it does not say it no commit.
+
+    None where it names no repository.
+    """
+    name = row.get("id") if isinstance(row, dict) else None
+    if not isinstance(name, str) or not name:
+        return None
+    hub_id, commit, card, gated = row.get("_id"), row.get("sha"), row.get("cardData"), row.get("gated", False)
+    return RepoPage(
+        project=Project(HUGGINGFACE, kind, name, hub, hub_id if isinstance(hub_id, str) and hub_id else None),
+        commit=commit if isinstance(commit, str) else "",
+        gated="false" if gated in (False, None) else gated if gated in ("auto", "manual") else "manual",
+        private=row.get("private", False) is not False,
+        disabled=row.get("disabled", False) not in (False, None),
+        created_at=parse_time(row.get("createdAt")),
+        tags=tuple(tag for tag in _list(row.get("tags")) if isinstance(tag, str)),
+        card=card if isinstance(card, dict) else {},
+        files={},
+        data=row,
         document=document,
     )
 

@@ -10,7 +10,7 @@ from mirror.core.nouns import HUGGINGFACE, FileKind, Kind, Project
 from mirror.policy.lineage import RELATIONS, Edge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from mirror.hubs.huggingface.documents import HubFile, RepoPage
 
@@ -120,3 +120,20 @@ def file_facts(shared: Facts, page: RepoPage, path: str, found: HubFile | None =
     size = 0 if not path else file.size if file else None
     kind = file_kind(path, page.project.kind)
     return replace(shared, file_kind=Fact(kind, "file name", "B"), size=Fact(size, "the hub's file list", "A"))
+
+
+#: Facts about a project that a listing's row may tell as its judging page would, and the key under which it does.
+_ON_A_ROW: Final = {
+    **dict.fromkeys(("publisher", "publisher_countries", "names", "file_kind", "size", "yanked", "direct_urls", "client_country"), "id"),
+    "license": "tags", "gated": "gated", "status": "disabled", "published_at": "createdAt",
+}  # fmt: skip
+
+
+def told_by_row(row: RepoPage, needs: Collection[str]) -> bool:
+    """Whether a listing's row tells all that rules want to know of the project, so that its verdict is that of its page.
+
+    The licence `other` has its name in the card, which rows seldom have.
+    """
+    if not all(fact in _ON_A_ROW and _ON_A_ROW[fact] in row.data for fact in needs):
+        return False
+    return "license" not in needs or "cardData" in row.data or "other" not in licences(row)

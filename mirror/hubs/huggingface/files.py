@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from mirror.core.decision import EventKind
 from mirror.core.errors import HubSaysNo, Malformed
 from mirror.core.http import matches
+from mirror.core.nouns import HUGGINGFACE
 from mirror.hubs.huggingface.facts import file_facts
 from mirror.hubs.huggingface.paths import PLURALS, Repo, is_commit, kind_of, parse_path, parse_repo, parse_revision
 from mirror.hubs.huggingface.replies import topic
@@ -17,6 +17,8 @@ from mirror.reply.body import respond
 from mirror.reply.refusal import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mirror.core.decision import Admission
     from mirror.core.nouns import Kind
     from mirror.hubs.huggingface.documents import HubFile, RepoPage
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from mirror.reply.routing import Call
 
 _TEXT: Final = frozenset(["txt", "md", "json", "jsonl", "yaml", "yml", "toml", "cfg", "ini", "py", "jinja", "csv", "tsv", "xml", "html", "gitattributes", "gitignore", "sh"])
-#: The hub's own noes that are worth an event: somebody asked for what it keeps from them.
-_NOTED: Final = frozenset({"gated", "private", "disabled", "region"})
 
 
 class FileRoutes:
@@ -48,11 +48,17 @@ class FileRoutes:
         return await self._file(call, PLURALS[call.match["plural"]], revision)
 
     async def _file(self, call: Call, kind: Kind, revision: str) -> web.StreamResponse:
-        hub, credential = self._hub, call.actor.credential
         repo, path = parse_repo(call.match["repo"], kind), parse_path(call.match["path"])
-        page = await hub.pages.repository(repo, revision, credential)
+        page = await self._hub.pages.repository(repo, revision, call.actor.credential)
+        return await self.serve(call, page, path, revision)
+
+    async def serve(
+        self, call: Call, page: RepoPage, path: str, revision: str, more: Mapping[str, str] | None = None
+    ) -> web.StreamResponse:
+        """One file of a page, admitted, with `more` headers; `revision` is what was asked for, by whatever route."""
+        hub, credential = self._hub, call.actor.credential
         artifact = page.artifact(path)
-        shared = await hub.shared_facts(page, credential, hub.gateway.needs)
+        shared = await hub.shared_facts(page, credential, hub.gateway.needs(HUGGINGFACE))
         try:
             file = page.files.get(path)
             if file is None or file.etag is None or file.size is None:
@@ -63,7 +69,7 @@ class FileRoutes:
             admission = await hub.gateway.admit(
                 call.actor, artifact, call.info, facts=file_facts(shared, page, path, file), head=call.head
             )
-            headers = file_headers(page, file or await hub.complete(page, path, credential))
+            headers = file_headers(page, file or await hub.complete(page, path, credential)) | dict(more or {})
             _warn(headers, admission)
             if call.head:
                 await hub.locate(artifact, credential)
@@ -71,9 +77,7 @@ class FileRoutes:
                 return _head(call, headers | _pinned(call, page, path, revision), file)
             body = await hub.gateway.open(admission)
         except HubSaysNo as no:
-            if no.cause in _NOTED:
-                detail = {"cause": no.cause, "status": no.status}
-                await hub.gateway.note(EventKind.HUB_REFUSED, call.actor, call.info, str(artifact), detail)
+            await hub.note_refusal(call, artifact, no)
             raise
         etag = headers.pop("ETag", "")
         return await respond(
@@ -88,7 +92,7 @@ class FileRoutes:
         file = page.files.get(path)
         if file is None or file.sha256 is None or file.size is None:
             return await self._file(call, kind, page.commit)
-        shared = await self._hub.shared_facts(page, call.actor.credential, self._hub.gateway.needs)
+        shared = await self._hub.shared_facts(page, call.actor.credential, self._hub.gateway.needs(HUGGINGFACE))
         facts = file_facts(shared, page, path)
         admission = await self._hub.gateway.admit(call.actor, page.artifact(path), call.info, facts=facts, head=call.head)
         await self._hub.access.check(page, call.actor.credential)

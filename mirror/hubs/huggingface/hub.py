@@ -5,19 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from mirror.core.decision import EventKind
 from mirror.core.errors import HubSaysNo, UpstreamError, UpstreamGarbage
 from mirror.core.facts import Fact, Facts
-from mirror.core.nouns import Artifact, Kind
+from mirror.core.nouns import HUGGINGFACE, Artifact, Kind
 from mirror.core.ports import Ask, Source, Upstream
 from mirror.hubs.huggingface.access import Access
 from mirror.hubs.huggingface.ancestry import Ancestry
+from mirror.hubs.huggingface.derived import DerivedRoutes
+from mirror.hubs.huggingface.directory import DirectoryRoutes
 from mirror.hubs.huggingface.facts import file_facts, repository_facts
 from mirror.hubs.huggingface.files import FileRoutes, file_headers
+from mirror.hubs.huggingface.lfs import LfsRoutes
 from mirror.hubs.huggingface.pages import Pages
 from mirror.hubs.huggingface.paths import Repo
 from mirror.hubs.huggingface.refused import RefusedRoutes
-from mirror.hubs.huggingface.replies import failure, policy_refusal
-from mirror.hubs.huggingface.routes import table
+from mirror.hubs.huggingface.registry import RegistryRoutes
+from mirror.hubs.huggingface.replies import dressed, failure, policy_refusal, warning_of
+from mirror.hubs.huggingface.rewrite import paging_links
+from mirror.hubs.huggingface.routes import Handlers, table
 from mirror.hubs.huggingface.views import ViewRoutes
 
 if TYPE_CHECKING:
@@ -27,13 +33,15 @@ if TYPE_CHECKING:
 
     from mirror.core.actor import Credential
     from mirror.core.errors import MirrorError, Refused
+    from mirror.core.nouns import Document
     from mirror.hubs.huggingface.documents import HubFile, RepoPage
-    from mirror.hubs.huggingface.options import Options
+    from mirror.hubs.huggingface.options import Bearer, Options
     from mirror.proxy.gateway import Gateway
     from mirror.reply.routing import Call, Route
 
 #: Facts for which the ancestors must be walked.
 _LINEAGE: Final = frozenset({"ancestors", "ancestor", "origin", "lineage"})
+_NOTED: Final = frozenset({"gated", "private", "disabled", "region"})
 _REGION: Final = frozenset({"blocked_countries", "upstream.blocks_client"})
 
 
@@ -48,7 +56,12 @@ class HuggingFaceHub:
         self.access = Access(gateway, upstream, options)
         self._ancestry = Ancestry(gateway, self.pages, options.lineage_patience)
         self._refused = RefusedRoutes(self)
-        self.routes: Sequence[Route] = table(FileRoutes(self), ViewRoutes(self), self._refused)
+        files = FileRoutes(self)
+        handlers = Handlers(
+            files, ViewRoutes(self), LfsRoutes(self), RegistryRoutes(self, files), DerivedRoutes(self, files),
+            DirectoryRoutes(self), self._refused,
+        )  # fmt: skip
+        self.routes: Sequence[Route] = table(handlers)
 
     # --- core.ports.Hub -------------------------------------------------------------------------------------------
 
@@ -98,6 +111,34 @@ class HuggingFaceHub:
             facts = replace(facts, blocked_countries=await self._blocked(page, credential))
         return facts
 
+    async def admit_project(self, call: Call, page: RepoPage) -> tuple[str, str] | None:
+        """The project as a whole: raises `Refused` (on the record) where it is denied; gives a warning's topic and text."""
+        facts = file_facts(await self.shared_facts(page, call.actor.credential, self.gateway.needs(HUGGINGFACE)), page, "")
+        verdict = await self.gateway.judge(call.actor, page.artifact(), facts)
+        if not verdict.effect.serves:
+            await self.gateway.admit(call.actor, page.artifact(), call.info, facts=facts)
+        return warning_of(verdict, page.project)
+
+    async def admit_rights(self, call: Call, page: RepoPage) -> Bearer:
+        """The hub's own leave to read contents, in whose name; its refusal goes on the record before it is raised."""
+        try:
+            return await self.access.check(page, call.actor.credential)
+        except HubSaysNo as no:
+            await self.note_refusal(call, page.artifact(), no)
+            raise
+
+    async def note_refusal(self, call: Call, artifact: Artifact, no: HubSaysNo) -> None:
+        """The hub's own noes that are worth an event: somebody asked for what it keeps from them."""
+        if no.cause in _NOTED:
+            detail = {"cause": no.cause, "status": no.status}
+            await self.gateway.note(EventKind.HUB_REFUSED, call.actor, call.info, str(artifact), detail)
+
+    def paging(self, call: Call, document: Document) -> dict[str, str]:
+        """The headers by which a client gets the next page of a list, from us."""
+        links = paging_links(document.header("link"), self.options.upstream_origins, call.public_url + call.mount)
+        total = document.header("x-total-count")
+        return ({"Link": links} if links else {}) | ({"X-Total-Count": total} if total else {})
+
     async def _blocked(self, page: RepoPage, credential: Credential | None) -> Fact[tuple[str, ...]]:
         """The hub does not say which countries it blocks, only that it blocks us: `*`."""
         try:
@@ -114,14 +155,14 @@ class HuggingFaceHub:
 
     async def refuse(self, call: Call, refused: Refused) -> web.StreamResponse:
         """See `reply.routing.Dialect.refuse`."""
-        return policy_refusal(call, refused)
+        return dressed(call, policy_refusal(call, refused))
 
     async def problem(self, call: Call, error: MirrorError) -> web.StreamResponse:
         """See `reply.routing.Dialect.problem`."""
         if isinstance(error, HubSaysNo) and not (error.code or error.message):
             # The hub gives its reasons; where it sends us for the bytes does not. That is a fault, and nobody's right.
             error = UpstreamGarbage(self.options.upstream, f"answered {error.status} without a reason")
-        return failure(call, error)
+        return dressed(call, failure(call, error))
 
     async def unknown(self, call: Call) -> web.StreamResponse:
         """See `reply.routing.Dialect.unknown`."""

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from mirror.core.actor import Credential
     from mirror.core.ports import Ask
 
-#: Hosts that files may come from where the configuration names none.
-DEFAULT_ORIGINS: Final = ("*.huggingface.co", "*.hf.co", "*.xethub.hf.co")
 SERVICE: Final = "service"
 
 

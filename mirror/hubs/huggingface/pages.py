@@ -177,15 +177,19 @@ class Pages:
         body: bytes | None = None,
         variant: str = "",
         patience: float = 8.0,
+        shape: type | tuple[type, ...] | None = None,
     ) -> Document:
-        """A page with a status below 400; the hub's refusals are raised as `HubSaysNo`."""
+        """A page with a status below 400; the hub's refusals are raised as `HubSaysNo`.
+
+        `shape` is what its JSON must be where the target alone does not say it.
+        """
         ask = bearer.on(
             Ask(target, method, headers or {}, body, follow=method != "HEAD", max_bytes=_MAX_PAGE, patience=patience)
         )
         key = DocumentKey(self._options.name, target, bearer.scope, variant)
 
         def sound(answer: Answer) -> bool:
-            if method != "HEAD" and not isinstance(load_json(answer, self._options.upstream), _shape(target)):
+            if method != "HEAD" and not isinstance(load_json(answer, self._options.upstream), shape or _shape(target)):
                 raise UpstreamGarbage(self._options.upstream, f"its page {target.partition('?')[0]} is JSON of another shape")
             return shared(answer)
 
@@ -199,8 +203,9 @@ class Pages:
         return own_bearer(self._options, credential) if page.private else public_bearer(self._options)
 
     async def about(
-        self, page: RepoPage, tail: str, query: str, credential: Credential | None, max_age: timedelta, *, contents: bool = False
-    ) -> Document:
+        self, page: RepoPage, tail: str, query: str, credential: Credential | None, max_age: timedelta, *,
+        contents: bool = False, shape: type | tuple[type, ...] | None = None,
+    ) -> Document:  # fmt: skip
         """A further page about a repository under its canonical name, its query kept verbatim.
 
         `contents` marks pages that the hub refuses where it refuses the files (commits of a gated repository).
@@ -211,7 +216,7 @@ class Pages:
         target = with_query(Repo.of(page.project).api + tail, query)
         open_to_all = not page.private and not (contents and not page.public)
         try:
-            return await self.document(target, bearer, max_age, shared=lambda _: open_to_all)
+            return await self.document(target, bearer, max_age, shared=lambda _: open_to_all, shape=shape)
         except HubSaysNo as no:
             key = DocumentKey(self._options.name, target, "")
             known = await self._gateway.last_known(key) if page.gone and no.cause in HIDDEN else None

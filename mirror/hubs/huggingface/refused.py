@@ -12,14 +12,12 @@ from aiohttp import web
 from mirror.core.decision import EventKind
 from mirror.core.errors import UpstreamGarbage
 from mirror.core.ports import Ask
-from mirror.hubs.huggingface.facts import file_facts
 from mirror.hubs.huggingface.paths import API_REPO, kind_of, parse_query, parse_repo, with_query
 from mirror.hubs.huggingface.replies import BUCKETS_OFF, GIT_OFF, WRITES_OFF, XET_OFF, git_text, json_page, say
 from mirror.hubs.huggingface.rewrite import without_xet
 
 if TYPE_CHECKING:
     from mirror.hubs.huggingface.hub import HuggingFaceHub
-    from mirror.hubs.huggingface.paths import Repo
     from mirror.reply.routing import Call
 
 _FORWARDED: int = 1024 * 1024
@@ -91,7 +89,8 @@ class RefusedRoutes:
         """What is about a repository is judged as that repository; the organisation's token is never lent (P2, P5)."""
         about = _ABOUT_REPO.fullmatch(call.raw_path)
         if about is not None:
-            await self._judge(call, parse_repo(about["repo"], kind_of(about.groupdict())))
+            repo = parse_repo(about["repo"], kind_of(about.groupdict()))
+            await self._hub.admit_project(call, await self._hub.pages.repository(repo, None, call.actor.credential))
         ask = Ask(with_query(call.raw_path, parse_query(call.query)), headers={"Accept": "application/json"}, max_bytes=_FORWARDED)
         credential = call.actor.credential if self._hub.options.credentials != "service" else None
         answer = await self._hub.upstream.ask(replace(ask, credential=credential))
@@ -102,14 +101,6 @@ class RefusedRoutes:
         page = json_page(call, without_xet(value))
         page.set_status(answer.status if page.status == 200 else page.status)
         return page
-
-    async def _judge(self, call: Call, repo: Repo) -> None:
-        hub, credential = self._hub, call.actor.credential
-        page = await hub.pages.repository(repo, None, credential)
-        facts = file_facts(await hub.shared_facts(page, credential, hub.gateway.needs), page, "")
-        verdict = await hub.gateway.judge(call.actor, page.artifact(), facts)
-        if not verdict.effect.serves:
-            await hub.gateway.admit(call.actor, page.artifact(), call.info, facts=facts)
 
     async def _note(self, kind: EventKind, call: Call) -> None:
         await self._hub.gateway.note(kind, call.actor, call.info, f"{self._hub.name}:{call.raw_path[:500]}")

@@ -44,6 +44,7 @@ BUCKETS_OFF: Final = (
     "Storage buckets are not mirrored: they have no revisions to judge and cannot be read without Xet. "
     "Use a model or dataset repository."
 )
+LFS_TYPE: Final = "application/vnd.git-lfs+json"
 WRITES_OFF: Final = "This mirror takes nothing in: uploads, commits and changes must go to the hub by an approved way."
 GIT_OFF: Final = "git access is not served by this mirror, because a rule could not reach into a pack."
 
@@ -123,6 +124,26 @@ def _hubs_no(call: Call, no: HubSaysNo) -> web.Response:
         headers.append(("WWW-Authenticate", 'Bearer realm="Authentication required"'))
     headers.append(("Vary", "Authorization"))
     return problem(no.status, "The hub refuses", message, headers=headers)
+
+
+def dressed(call: Call, response: web.Response) -> web.Response:
+    """An error with what else the clients of its route look for.
+
+    git-lfs prints `message`, and only from its own or plain JSON (docs/api/batch.md, "Response Errors"); registry
+    clients print `errors[].message` (OCI distribution 1.1, "Error Codes"), and llama.cpp `error`, which is there.
+    """
+    lfs, registry = "/info/lfs/" in call.raw_path, call.raw_path.startswith("/v2/")
+    if not (lfs or registry) or not isinstance(response.body, bytes):
+        return response
+    said = json.loads(response.body)
+    if lfs:
+        said["message"] = said["detail"]
+        response.headers["Content-Type"] = LFS_TYPE
+    else:
+        code = "UNAUTHORIZED" if response.status == 401 else "DENIED" if response.status in (403, 451) else "UNKNOWN"
+        said["errors"] = [{"code": code, "message": said["detail"]}]
+    response.body = json.dumps(said, ensure_ascii=False).encode()
+    return response
 
 
 def git_text(message: str) -> web.Response:

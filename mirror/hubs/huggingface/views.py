@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, quote
 
 from aiohttp import web
-from aiohttp.http import HttpProcessingError
 
 from mirror.core.errors import HubSaysNo, Malformed, MirrorError, UpstreamGarbage
+from mirror.core.nouns import HUGGINGFACE
 from mirror.core.ports import Ask
-from mirror.hubs.huggingface.documents import LISTED, MOVING, PINNED, RepoPage, load_json, says_no
-from mirror.hubs.huggingface.facts import file_facts
+from mirror.hubs.huggingface.documents import LISTED, MOVING, PINNED, RepoPage, load_json, row_page, says_no
+from mirror.hubs.huggingface.facts import file_facts, repository_facts, told_by_row
+from mirror.hubs.huggingface.intake import read_body
 from mirror.hubs.huggingface.options import own_bearer
 from mirror.hubs.huggingface.paths import (
+    PLURALS,
     Repo,
     kind_of,
     parse_path,
@@ -27,8 +29,8 @@ from mirror.hubs.huggingface.paths import (
     revision_segment,
     with_query,
 )
-from mirror.hubs.huggingface.replies import json_page, topic, warning_of
-from mirror.hubs.huggingface.rewrite import paging_links, without_xet
+from mirror.hubs.huggingface.replies import json_page, topic
+from mirror.hubs.huggingface.rewrite import without_xet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +43,6 @@ if TYPE_CHECKING:
 _DAY: Final = timedelta(hours=24)
 #: A client gives the registry 3 s in all, at the start of every process.
 _QUICK: Final = 2.0
-_MAX_BODY: Final = 4 * 1024 * 1024
-#: Seconds for the whole of it: a list of paths is sent at once, or by somebody who means to hold on to us.
-_BODY_PATIENCE: Final = 15.0
 _BREATHE: Final = 64
 
 
@@ -71,7 +70,7 @@ class ViewRoutes:
             sha = data.get("sha")
             if isinstance(sha, str) and sha != page.commit:  # the branch moved between the two pages
                 page = await self._page(call, parse_revision(quote(sha, safe="")))
-        project = await self._admit_project(call, page)
+        project = await self._hub.admit_project(call, page)
         data = without_xet(data)
         rows = data.get("siblings")
         warning = project
@@ -84,19 +83,19 @@ class ViewRoutes:
         """`/api/T/ID/tree/REV[/FOLDER]`: asked by commit, so that pages of one listing belong together (trap 23)."""
         query = parse_query(call.query)
         page = await self._page(call, parse_revision(call.match["rev"]))
-        project = await self._admit_project(call, page)
+        project = await self._hub.admit_project(call, page)
         raw = call.match["path"]
         folder = f"/{quote(parse_path(raw.rstrip('/')), safe='')}" if raw and raw.strip("/") else ""
         age = PINNED if "expand=" in query.lower() else LISTED
         document = await self._hub.pages.about(page, f"/tree/{page.commit}{folder}", query, call.actor.credential, age)
         kept, warning = await self._rows(call, page, document, project)
-        return json_page(call, kept, self._paging(call, document), warning)
+        return json_page(call, kept, self._hub.paging(call, document), warning)
 
     async def paths_info(self, call: Call) -> web.StreamResponse:
         """`POST /api/T/ID/paths-info/REV`, a form or JSON: a read, whatever its method."""
         paths, expand = await _asked_paths(call)
         page = await self._page(call, parse_revision(call.match["rev"]))
-        project = await self._admit_project(call, page)
+        project = await self._hub.admit_project(call, page)
         body = json.dumps({"paths": paths, "expand": expand}, ensure_ascii=False).encode()
         bearer = self._hub.pages.bearer_for(page, call.actor.credential)
         document = await self._hub.pages.document(
@@ -118,25 +117,55 @@ class ViewRoutes:
     async def auth_check(self, call: Call) -> web.StreamResponse:
         """`/api/T/ID/auth-check`: the hub's verdict on this credential, after the house's on the project."""
         page = await self._page(call, None)
-        await self._admit_project(call, page)
+        await self._hub.admit_project(call, page)
         await self._hub.access.check(page, call.actor.credential)
         return web.Response(text="OK", headers={"Cache-Control": "no-store", "Vary": "Authorization"})
 
     async def _plain(self, call: Call, revision: str | None, tail: str, *, contents: bool) -> web.StreamResponse:
         query = parse_query(call.query)
         page = await self._page(call, revision)
-        warning = await self._admit_project(call, page)
+        warning = await self._hub.admit_project(call, page)
         document = await self._hub.pages.about(page, tail, query, call.actor.credential, MOVING, contents=contents)
-        return json_page(call, without_xet(load_json(document, self._hub.options.upstream)), self._paging(call, document), warning)
+        return json_page(call, without_xet(load_json(document, self._hub.options.upstream)), self._hub.paging(call, document), warning)
 
     # --- many repositories, and none ------------------------------------------------------------------------------
 
     async def listing(self, call: Call) -> web.StreamResponse:
-        """`/api/T?…`: in the caller's own name, kept for that caller alone unless there is none."""
+        """`/api/T?…`: in the caller's own name, kept for that caller alone unless there is none; denied projects left out.
+
+        Only where the rows tell all that rules want to know: nobody waits for a thousand pages to see a list.
+        """
         target = with_query(f"/api/{call.match['plural']}", parse_query(call.query))
         bearer = own_bearer(self._hub.options, call.actor.credential)
         document = await self._hub.pages.document(target, bearer, MOVING)
-        return json_page(call, without_xet(load_json(document, self._hub.options.upstream)), self._paging(call, document))
+        rows = without_xet(load_json(document, self._hub.options.upstream))
+        kept, warning = await self._keep_projects(call, rows, document)
+        return json_page(call, kept, self._hub.paging(call, document), warning)
+
+    async def _keep_projects(self, call: Call, rows: list[Any], document: Document) -> tuple[list[Any], tuple[str, str] | None]:
+        """The rows of projects that are not denied, one `steered` event for those that are, and the warning that says so."""
+        gateway, needs = self._hub.gateway, self._hub.gateway.needs(HUGGINGFACE)
+        kept: list[Any] = []
+        left_out: list[tuple[Artifact, Verdict]] = []
+        for index, row in enumerate(rows):
+            if index % _BREATHE == _BREATHE - 1:
+                await asyncio.sleep(0)
+            page = row_page(row, document, self._hub.name, PLURALS[call.match["plural"]])
+            if page is not None and told_by_row(page, needs):
+                facts = file_facts(repository_facts(page), page, "")
+                verdict = await gateway.judge(call.actor, page.artifact(), facts)
+                if not verdict.effect.serves:
+                    left_out.append((page.artifact(), verdict))
+                    continue
+            kept.append(row)
+        if not left_out:
+            return kept, None
+        worst, verdict = max(left_out, key=lambda pair: pair[1].effect)
+        await gateway.steered(call.actor, worst.project, call.info, left_out)
+        names = ", ".join(artifact.project.name for artifact, _ in left_out[:5]) + (", …" if len(left_out) > 5 else "")
+        rule = verdict.determining.id if verdict.determining else "default"
+        text = f"{len(left_out)} repositories are left out of this list by policy ({names}). {verdict.sentence}"
+        return kept, (topic(rule, worst.project), text)
 
     async def whoami(self, call: Call) -> web.StreamResponse:
         """`/api/whoami-v2`: never stored, never shared, and never answered from the organisation's own token."""
@@ -168,14 +197,6 @@ class ViewRoutes:
         repo = parse_repo(call.match["repo"], kind_of(call.match.groupdict()))
         return await self._hub.pages.repository(repo, revision, call.actor.credential)
 
-    async def _admit_project(self, call: Call, page: RepoPage) -> tuple[str, str] | None:
-        """The project as a whole: raises `Refused` (on the record) where it is denied; gives a warning's topic and text."""
-        facts = file_facts(await self._hub.shared_facts(page, call.actor.credential, self._hub.gateway.needs), page, "")
-        verdict = await self._hub.gateway.judge(call.actor, page.artifact(), facts)
-        if not verdict.effect.serves:
-            await self._hub.gateway.admit(call.actor, page.artifact(), call.info, facts=facts)
-        return warning_of(verdict, page.project)
-
     async def _rows(
         self, call: Call, page: RepoPage, document: Document, warning: tuple[str, str] | None
     ) -> tuple[list[Any], tuple[str, str] | None]:
@@ -190,7 +211,7 @@ class ViewRoutes:
     ) -> tuple[list[Any], tuple[str, str] | None]:
         """The rows whose files are not denied, one `steered` event for those that are, and the warning that says so."""
         gateway, actor = self._hub.gateway, call.actor
-        shared = await self._hub.shared_facts(page, actor.credential, gateway.needs)
+        shared = await self._hub.shared_facts(page, actor.credential, gateway.needs(HUGGINGFACE))
         kept: list[Any] = []
         left_out: list[tuple[Artifact, Verdict]] = []
         for index, (path, row) in enumerate(rows):
@@ -206,14 +227,8 @@ class ViewRoutes:
                 left_out.append((page.artifact(path), verdict))
         if not left_out:
             return kept, warning
-        await gateway.steered(actor, page.project, call.info, left_out, page.commit)
+        await gateway.steered(actor, page.project, call.info, left_out, page.commit, shared)
         return kept, _left_out_warning(page, left_out)
-
-    def _paging(self, call: Call, document: Document) -> dict[str, str]:
-        origin = call.public_url + call.mount
-        links = paging_links(document.header("link"), self._hub.options.upstream_origins, origin)
-        total = document.header("x-total-count")
-        return ({"Link": links} if links else {}) | ({"X-Total-Count": total} if total else {})
 
 
 def _left_out_warning(page: RepoPage, left_out: Sequence[tuple[Artifact, Verdict]]) -> tuple[str, str]:
@@ -227,7 +242,7 @@ def _left_out_warning(page: RepoPage, left_out: Sequence[tuple[Artifact, Verdict
 
 async def _asked_paths(call: Call) -> tuple[list[str], bool]:
     """The paths and `expand` of a paths-info body. Raises `Malformed`."""
-    body = await _body(call)
+    body = await read_body(call, "the list of paths is too long")
     try:
         if "json" in call.request.headers.get("Content-Type", "").lower():
             asked = json.loads(body or b"{}")
@@ -241,22 +256,6 @@ async def _asked_paths(call: Call) -> tuple[list[str], bool]:
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise Malformed("'paths' is not a list of texts")
     return paths, str(expand).lower() in ("true", "1")
-
-
-async def _body(call: Call) -> bytes:
-    """What was sent with a request. Raises `Malformed` where it is too long, too slow, or not what its head says."""
-    body = b""
-    try:
-        async with asyncio.timeout(_BODY_PATIENCE):
-            while len(body) <= _MAX_BODY and (more := await call.request.content.read(_MAX_BODY + 1 - len(body))):
-                body += more
-    except TimeoutError as error:
-        raise Malformed("the body did not come in time", status=408) from error
-    except (web.RequestPayloadError, HttpProcessingError) as error:
-        raise Malformed("the body is not in the form that the request's head says") from error
-    if len(body) > _MAX_BODY:
-        raise Malformed("the list of paths is too long", status=413)
-    return body
 
 
 def _text(row: Any, key: str) -> str:

@@ -1,4 +1,4 @@
-"""Reading the HTML form of a project page (PEP 503, 592, 629, 658, 714, 740, 792) from an upstream that has no JSON.
+"""Reading the HTML form of a project page (PEP 503, 592, 629, 658, 708, 714, 740, 792) from an upstream that has no JSON.
 
 Only what the PEPs define is taken from the markup; nothing of it is passed on as markup. PEP 833 froze this form, so
 it never carries sizes or upload times: the page is sent on as API version 1.0.
@@ -15,6 +15,9 @@ from mirror.core.errors import UpstreamGarbage
 from mirror.hubs.pypi.documents import Page, build_page
 
 _FRAGMENT: Final = re.compile(r"([a-z0-9_]{2,16})=([0-9A-Fa-f]{8,128})")
+#: PEP 708: elements that stand once for each URL, and how many of each are kept.
+_REPEATED: Final = frozenset({"pypi:tracks", "pypi:alternate-locations"})
+_MOST_LOCATIONS: Final = 100
 #: More anchors than any index has for one project.
 _MOST: Final = 200_000
 
@@ -26,6 +29,7 @@ class _Reader(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.base: str | None = None
         self.meta: dict[str, str] = {}
+        self.listed: dict[str, list[str]] = {}
         self.anchors: list[dict[str, str | None]] = []
         self.projects: list[str] = []
         self._text: list[str] | None = None
@@ -35,7 +39,10 @@ class _Reader(HTMLParser):
         if tag == "base" and self.base is None:
             self.base = found.get("href") or ""
         elif tag == "meta" and found.get("name") and found.get("content") is not None:
-            self.meta.setdefault(str(found["name"]).lower(), str(found["content"]))
+            name, content = str(found["name"]).lower(), str(found["content"])
+            self.meta.setdefault(name, content)
+            if name in _REPEATED and len(self.listed.setdefault(name, [])) < _MOST_LOCATIONS:
+                self.listed[name].append(content)
         elif tag == "a" and found.get("href") and len(self.anchors) < _MOST:
             self.anchors.append(found)
             self._text = []
@@ -71,6 +78,10 @@ def decode_html(body: bytes, url: str, project: str, upstream: str) -> Page:
     base = _base(reader.base, url)
     files = [entry for entry in (_entry(anchor, base) for anchor in reader.anchors) if entry is not None]
     raw: dict[str, Any] = {"meta": {"api-version": "1.0"}, "name": project}
+    if "pypi:tracks" in reader.listed:
+        raw["meta"]["tracks"] = reader.listed["pypi:tracks"]
+    if "pypi:alternate-locations" in reader.listed:
+        raw["alternate-locations"] = reader.listed["pypi:alternate-locations"]
     status = reader.meta.get("pypi:project-status")
     if status:
         reason = reader.meta.get("pypi:project-status-reason")

@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit
 from packaging.utils import canonicalize_name, canonicalize_version
 
 from mirror.core.errors import UpstreamGarbage
-from mirror.core.nouns import Digest
+from mirror.core.nouns import Digest, FileKind
 from mirror.hubs.pypi.paths import METADATA, Distribution, distribution, is_file_name, mirror_path
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class Listed:
 
     `path` is its canonical mirror path; `url` the absolute upstream URL without fragment. `distribution` is None where
     the name says nothing that a rule could trust: such a file is never served. `has_metadata` says that upstream
-    advertises the core metadata file, `metadata` is the digest it declares for it. `raw` is upstream's own object.
+    advertises the core metadata file, `metadata` is the digest it declares for it; with `made` both speak of metadata that
+    this mirror made from the verified wheel. `raw` is upstream's own object.
     """
 
     name: str
@@ -54,6 +55,13 @@ class Listed:
     metadata: Digest | None
     provenance: str | None
     raw: Mapping[str, Any]
+    made: bool = False
+
+    @property
+    def lacks_metadata(self) -> bool:
+        """Whether metadata may be made here: a wheel that its page pins, whose metadata the index does not offer."""
+        made = self.distribution
+        return made is not None and made.kind is FileKind.WHEEL and self.sha256 is not None and not self.has_metadata
 
     @property
     def metadata_url(self) -> str:
@@ -66,7 +74,8 @@ class Listed:
 class Page:
     """A project's page. `api_version` is what may honestly be sent on; `status` the PEP 792 marker.
 
-    `raw` holds upstream's members other than `files`. `left_out` counts files whose link or name could not be passed on.
+    `raw` holds upstream's members other than `files`. `left_out` counts files whose link or name could not be passed on;
+    `lacking` says that a file `lacks_metadata`.
     """
 
     project: str
@@ -77,6 +86,7 @@ class Page:
     left_out: int
     by_path: Mapping[str, Listed]
     by_name: Mapping[str, Listed]
+    lacking: bool = False
 
     @property
     def quarantined(self) -> bool:
@@ -136,6 +146,7 @@ def build_page(project: str, raw: Mapping[str, Any], files: Iterable[Any], url: 
         left_out=left_out,
         by_path=MappingProxyType(paths),
         by_name=MappingProxyType(listed),
+        lacking=any(file.lacks_metadata for file in listed.values()),
     )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mirror.hubs.pypi.documents import Listed, Page
 
 #: Conditions on facts that cost a further request for one file: on a page they are unknown, at the file they are not.
-COSTLY: Final = frozenset({"license", "direct_url", "attested"})
+COSTLY: Final = frozenset({"license", "direct_url", "attested", "vulnerability"})
 _NOT_A_NAME: Final = frozenset({"", "unknown", "none", "n/a", "todo", "author", "your name"})
 #: Trove classifiers that mean exactly one SPDX licence (PEP 639 appendix: the others are ambiguous).
 CLASSIFIERS: Final = {
@@ -88,23 +88,23 @@ def page_facts(page: Page, file: Listed, evidence: str, *, metadata: bool = Fals
     )
 
 
-def with_declared(facts: Facts, declared: Declared, evidence: str) -> Facts:
-    """`facts` with what the metadata adds."""
+def with_declared(facts: Facts, declared: Declared, *evidence: str) -> Facts:
+    """`facts` with what the metadata adds. `evidence` are the SHA-256 (hex) of what it was read from."""
     names = tuple(dict.fromkeys((*(facts.names.value or () if facts.names else ()), *declared.names)))
     return replace(
         facts,
         license=licenses(declared),
         direct_urls=Fact(direct_urls(declared.requires), declared.source),
         names=Fact(names, declared.source, "C") if names else facts.names,
-        evidence=(*facts.evidence, evidence),
+        evidence=(*facts.evidence, *evidence),
     )
 
 
-def from_metadata(body: bytes) -> Declared:
-    """A METADATA or PKG-INFO file. Never fails: what cannot be read is absent."""
+def from_metadata(body: bytes, source: str = "core metadata") -> Declared:
+    """A METADATA or PKG-INFO file, read from `source`. Never fails: what cannot be read is absent."""
     raw, _ = parse_email(body)
     return Declared(
-        source="core metadata",
+        source=source,
         expression=raw.get("license_expression", ""),
         license=raw.get("license", ""),
         classifiers=tuple(raw.get("classifiers", ())),
@@ -162,6 +162,21 @@ def direct_urls(requires: Iterable[str]) -> tuple[str, ...]:
         if url:
             found.append(url)
     return tuple(found)
+
+
+def vulnerabilities(raw: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Ids and aliases of what is known against a release (OSV in legacy JSON); () for nothing, None where nothing is said.
+
+    A withdrawn entry is none (OSV schema: `withdrawn` means that it should be taken as never published).
+    """
+    entries = raw.get("vulnerabilities")
+    if not isinstance(entries, list):
+        return None
+    found: list[str] = []
+    for entry in entries:
+        if isinstance(entry, dict) and not entry.get("withdrawn"):
+            found += [name for name in (entry.get("id"), *_strings(entry.get("aliases"))) if isinstance(name, str) and name]
+    return tuple(dict.fromkeys(found))
 
 
 def attestation(raw: Mapping[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urljoin, urlsplit
 
 from mirror.core.errors import HubSaysNo, IntegrityError, NotHere, UpstreamDown, UpstreamGarbage
@@ -26,11 +26,13 @@ from mirror.hubs.pypi.documents import (
     decode_object,
     decode_page,
 )
-from mirror.hubs.pypi.facts import attestation, from_legacy, from_metadata, organisation, page_facts, with_declared
+from mirror.hubs.pypi.facts import page_facts
+from mirror.hubs.pypi.inquiry import Inquiry
+from mirror.hubs.pypi.made import MadeMetadata
 from mirror.hubs.pypi.paths import METADATA
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mirror.core.actor import Credential
     from mirror.proxy.gateway import Gateway
@@ -79,10 +81,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A decoded page with the document it was decoded from."""
+    """A decoded page with the document it was decoded from. `edition` names everything that went into `page`."""
 
     page: Page
     document: Document
+    edition: str
 
     @property
     def serial(self) -> str | None:
@@ -100,6 +103,7 @@ class PypiHub:
         self._decoded: OrderedDict[tuple[str, str, str], Page] = OrderedDict()
         self._kept = 0
         self._placed: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self.made = MadeMetadata(settings.name, gateway)
 
     # --- names ----------------------------------------------------------------------------------------------------
 
@@ -126,7 +130,12 @@ class PypiHub:
         self._check(document, project)
         page = await self._decode(document, found_at, project)
         await self._place(page, document)
-        return Sheet(page, document)
+        made = await self.made.of_project(project) if page.lacking else None
+        if made is None:
+            return Sheet(page, document, document.digest.hex)
+        edition = f"{document.digest.hex}+{made.digest.hex}"
+        complete = self._remembered((edition, found_at, project), lambda: self.made.advertised(page, made))
+        return Sheet(complete, document, edition)
 
     def _base(self, project: str) -> str:
         return (self._private_base() if self.is_private(project) else self.settings.upstreams[0]).rstrip("/")
@@ -145,7 +154,7 @@ class PypiHub:
     def _index(self) -> str:
         return f"/{self.settings.index.strip('/')}/".replace("//", "/")
 
-    def _target(self, url: str) -> str:
+    def target(self, url: str) -> str:
         """A URL as an `Ask` wants it: below the first upstream it becomes a target, so that a replica can answer too."""
         base = self.settings.upstreams[0].rstrip("/")
         return url[len(base) :] if url.startswith(base + "/") else url
@@ -165,7 +174,7 @@ class PypiHub:
     async def _document(
         self, url: str, *, accept: str, max_age: timedelta | None, max_bytes: int, follow: bool = False
     ) -> Document:
-        target = self._target(url)
+        target = self.target(url)
         key = DocumentKey(self.name, target)
         ask = Ask(target, headers={"Accept": accept}, follow=follow, max_bytes=max_bytes)
         document = await self._gateway.document(self.name, key, ask, max_age=max_age, shared=_sound)
@@ -191,11 +200,9 @@ class PypiHub:
 
     async def _decode(self, document: Document, url: str, project: str) -> Page:
         key = (document.digest.hex, url, project)
-        page = self._decoded.get(key)
-        if page is not None:
-            self._decoded.move_to_end(key)
-            return page
-        media = (document.header("content-type") or HTML).partition(";")[0].strip().lower()
+        if key in self._decoded:
+            return self._remembered(key, lambda: self._decoded[key])
+        media = _media(document)
         if media in (JSON_V1, "application/json"):
             decode = decode_page
         elif media in (HTML, HTML_V1, "application/xhtml+xml"):
@@ -206,7 +213,14 @@ class PypiHub:
             page = await asyncio.to_thread(decode, document.body, url, project, _origin(url))
         else:
             page = decode(document.body, url, project, _origin(url))
-        self._decoded[key] = page
+        return self._remembered(key, lambda: page)
+
+    def _remembered(self, key: tuple[str, str, str], make: Callable[[], Page]) -> Page:
+        page = self._decoded.get(key)
+        if page is not None:
+            self._decoded.move_to_end(key)
+            return page
+        page = self._decoded[key] = make()
         self._kept += len(page.files) + 1
         while self._kept > _FILES_KEPT and len(self._decoded) > 1:
             _, dropped = self._decoded.popitem(last=False)
@@ -277,13 +291,7 @@ class PypiHub:
             return Facts(status=Fact(sheet.page.status, "simple page"), evidence=(sheet.document.digest.hex,))
         sheet, file, metadata = await self._listed(artifact)
         facts = page_facts(sheet.page, file, sheet.document.digest.hex, metadata=metadata)
-        if needs & {"names"}:
-            facts = await self._with_organisation(facts, artifact)
-        if needs & {"license", "names", "direct_urls"}:
-            facts = await self._with_declared(facts, artifact, file)
-        if "attested" in needs:
-            facts = await self._with_attestation(facts, file)
-        return facts
+        return await Inquiry(self).complete(facts, artifact, file, needs)
 
     async def locate(self, artifact: Artifact, credential: Credential | None) -> Source:
         """Where the file's bytes are, with the SHA-256 that the page declares; see `core.ports.Hub.locate`."""
@@ -294,7 +302,7 @@ class PypiHub:
         """Where a listed file's bytes are, or those of its core metadata, and what they must be."""
         declared = file.metadata if metadata else file.sha256
         return Source(
-            ask=Ask(self._target(file.metadata_url if metadata else file.url), follow=True),
+            ask=Ask(self.target(file.metadata_url if metadata else file.url), follow=True),
             declared=declared,
             size=None if metadata else file.size,
             headers=(*FILE_HEADERS, *((("etag", f'"{declared.hex}"'),) if declared else ())),
@@ -317,6 +325,8 @@ class PypiHub:
 
     async def metadata(self, file: Listed) -> Document:
         """A file's core metadata (PEP 658), checked against the digest that the page declares. Raises `IntegrityError` too."""
+        if file.made:
+            return await self.made.document(file)
         document = await self._document(
             file.metadata_url, accept="*/*", max_age=None, max_bytes=_METADATA_BYTES, follow=True
         )
@@ -350,44 +360,10 @@ class PypiHub:
         self._check(document, "the list of projects")
         return document
 
-    async def _with_organisation(self, facts: Facts, artifact: Artifact) -> Facts:
-        raw = await self._legacy_object(artifact)
-        name = organisation(raw[0]) if raw else None
-        return facts if name is None else replace(facts, names=Fact((name,), "legacy JSON", "A"))
-
-    async def _with_declared(self, facts: Facts, artifact: Artifact, file: Listed) -> Facts:
-        """Licence, names and requirements: from the file's own metadata, which the page pins, else from the legacy JSON."""
-        if file.has_metadata:
-            document = await self.metadata(file)
-            return with_declared(facts, from_metadata(document.body), document.digest.hex)
-        raw = await self._legacy_object(artifact)
-        return facts if raw is None else with_declared(facts, from_legacy(raw[0]), raw[1].digest.hex)
-
-    async def _legacy_object(self, artifact: Artifact) -> tuple[dict[str, Any], Document] | None:
-        """The release's legacy JSON, or None where the index has none: the facts then stay unknown."""
-        try:
-            document = await self.legacy(artifact.project.name, artifact.revision)
-        except (NotHere, HubSaysNo):
-            return None
-        return decode_object(document.body, _origin(self.settings.upstreams[0])), document
-
-    async def _with_attestation(self, facts: Facts, file: Listed) -> Facts:
-        """`attested` is the publisher's identity, unknown where the index advertises one and does not give it."""
-        if file.provenance is None:
-            return facts
-        try:
-            document = await self.provenance(file)
-        except (NotHere, HubSaysNo):
-            return facts
-        identity = attestation(decode_object(document.body, _origin(file.provenance)))
-        return replace(
-            facts, attested=Fact(identity, "integrity API"), evidence=(*facts.evidence, document.digest.hex)
-        )
-
 
 def _sound(answer: Answer) -> bool:
     """Whether a page may be kept for all. Raises `UpstreamGarbage` for what is not what it calls itself: it is not kept."""
-    media = (answer.header("content-type") or HTML).partition(";")[0].strip().lower()
+    media = _media(answer)
     if media.startswith(("image/", "audio/", "video/", "font/")):
         raise UpstreamGarbage(answer.upstream, f"a page of type {media[:60]!r}")
     if answer.status == 200 and media.endswith("json"):
@@ -396,6 +372,12 @@ def _sound(answer: Answer) -> bool:
         elif not (answer.body.lstrip()[:1] == b"{" and answer.body.rstrip()[-1:] == b"}"):
             raise UpstreamGarbage(answer.upstream, "the answer is not a JSON object")
     return True
+
+
+def _media(document: Document | Answer) -> str:
+    """What a page calls itself; one that an index sent without a type is known by its first character."""
+    declared = (document.header("content-type") or "").partition(";")[0].strip().lower()
+    return declared or ("application/json" if document.body.lstrip()[:1] == b"{" else HTML)
 
 
 def _origin(url: str) -> str:

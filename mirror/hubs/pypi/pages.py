@@ -121,6 +121,8 @@ def as_html(model: Mapping[str, Any]) -> bytes:
         "<html>",
         "<head>",
         f'<meta name="pypi:repository-version" content="{_text(model["meta"]["api-version"])}">',
+        *_locations("pypi:tracks", model["meta"].get("tracks")),
+        *_locations("pypi:alternate-locations", model.get("alternate-locations")),
         *_status(model.get("project-status")),
         f"<title>{title}</title>",
         "</head>",
@@ -132,6 +134,12 @@ def as_html(model: Mapping[str, Any]) -> bytes:
         "",
     ]
     return "\n".join(lines).encode("utf-8", "backslashreplace")
+
+
+def _locations(name: str, urls: object) -> list[str]:
+    """PEP 708: one element for each URL. They are text here; no link is made of them."""
+    listed = urls if isinstance(urls, list) else []
+    return [f'<meta name="{name}" content="{_text(url)}">' for url in listed if isinstance(url, str)]
 
 
 def _status(status: object) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -20,11 +21,14 @@ from mirror.core.errors import (
     StoreFull,
     UpstreamDown,
 )
+from mirror.core.facts import Facts
 from mirror.core.http import matches
+from mirror.core.nouns import PYPI
 from mirror.hubs.pypi.documents import HTML, JSON_V1, decode_object
 from mirror.hubs.pypi.hub import LARGE, PypiHub, Sheet
 from mirror.hubs.pypi.judgement import Bench, Judgement
 from mirror.hubs.pypi.legacy import turned
+from mirror.hubs.pypi.made import PageBody
 from mirror.hubs.pypi.negotiation import coding, content_type
 from mirror.hubs.pypi.pages import as_html, as_json, filtered
 from mirror.hubs.pypi.paths import (
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mirror.core.actor import Actor
-    from mirror.core.facts import Facts
+    from mirror.core.decision import Admission
     from mirror.core.ports import Source
     from mirror.hubs.pypi.documents import Listed
     from mirror.proxy.gateway import Gateway
@@ -122,14 +126,20 @@ class PypiDialect:
         judgement = await self._bench.judge(call.actor, sheet)
         if judgement.whole and self._hub.settings.denied_project == "page":
             await self._refuse_whole(call, sheet, judgement)
-        await self._gateway.steered(call.actor, self._hub.project(name), call.info, judgement.left_out)
+        await self._steered(call, sheet, judgement)
         wanted = content_type(_header(call, "Accept"))
         rendering = await self._rendering(sheet, judgement, wanted, _base(call))
         return await self._send(call, rendering, wanted, sheet.serial)
 
+    async def _steered(self, call: Call, sheet: Sheet, judgement: Judgement) -> None:
+        """One event a page, citing the page as it was judged: what each file's facts were can be read from it."""
+        facts = Facts(evidence=(sheet.document.digest.hex,))
+        project = self._hub.project(sheet.page.project)
+        await self._gateway.steered(call.actor, project, call.info, judgement.left_out, facts=facts)
+
     async def _rendering(self, sheet: Sheet, judgement: Judgement, wanted: str, base: str) -> Rendering:
         form = "json" if wanted == JSON_V1 else "html"
-        key = ("page", sheet.page.project, sheet.document.digest.hex, judgement.edition, form, base)
+        key = ("page", sheet.page.project, sheet.edition, judgement.edition, form, base)
         write: Callable[..., bytes] = as_json if form == "json" else as_html
         return await self._shelf.get(
             key,
@@ -138,11 +148,14 @@ class PypiDialect:
         )
 
     async def _refuse_whole(self, call: Call, sheet: Sheet, judgement: Judgement) -> None:
-        """A 451 or 403 page: the refusal of the project's first file, recorded as one of the page."""
+        """A 451 page: the refusal of the project's first file, recorded as one of the page.
+
+        451 also where the rule is house policy: uv takes a 403 page for missing credentials and prints no reason.
+        """
         artifact, _ = judgement.left_out[0]
         file = sheet.page.by_name[artifact.path]
         facts = await self._facts(call.actor, sheet, file)
-        await self._gateway.admit(call.actor, artifact, call.info, facts=facts, head=call.head)
+        await self._gateway.admit(call.actor, artifact, call.info, facts=facts, head=call.head, refusal=451)
 
     async def legacy(self, call: Call) -> web.StreamResponse:
         """`/pypi/{name}/json` and `/pypi/{name}/{version}/json`, marked as the simple page is."""
@@ -158,7 +171,7 @@ class PypiDialect:
         if judgement.whole and self._hub.settings.denied_project == "page":
             await self._refuse_whole(call, sheet, judgement)
         document = await self._hub.legacy(name, release)
-        await self._gateway.steered(call.actor, self._hub.project(name), call.info, judgement.left_out)
+        await self._steered(call, sheet, judgement)
         base, upstream = _base(call), self._hub.settings.upstreams[0]
 
         def render() -> bytes:
@@ -201,15 +214,34 @@ class PypiDialect:
         artifact = self._hub.artifact(sheet.page, file, metadata=wanted.metadata)
         admission = await self._gateway.admit(call.actor, artifact, call.info, head=call.head)
         headers = (*_FILE_HEADERS, ("Content-Type", "application/octet-stream"))
+        if wanted.metadata and file.made:
+            made = PageBody(await self._hub.made.document(file))
+            await admission.ticket.durable()
+            return await respond(
+                call.request, made, headers=headers, etag=made.etag, last_modified=_second(file), send_body=not call.head
+            )
         source = self._hub.source(file, metadata=wanted.metadata)
         if call.head and source.size is not None and source.declared is not None:
             # The page says all that a HEAD is answered with: no transfer is started for it.
             await admission.ticket.durable()
             return _head(call, source, headers)
         body = await self._gateway.open(admission)
-        return await respond(
+        answer = await respond(
             call.request, body, headers=headers, etag=body.etag, last_modified=_second(file), send_body=not call.head
         )
+        whole = answer.status == 200 and answer.failure is None and not call.head
+        if whole and not wanted.metadata and file.lacks_metadata:
+            await self._learn(admission, sheet, file)
+        return answer
+
+    async def _learn(self, admission: Admission, sheet: Sheet, file: Listed) -> None:
+        """After a whole wheel was served: make the metadata that its index does not have, from the bytes in the store."""
+        with suppress(MirrorError):
+            body = await self._gateway.open(admission)
+            try:
+                await self._hub.made.learn(sheet.page.project, file, body)
+            finally:
+                await body.close()
 
     async def _judged(self, call: Call, sheet: Sheet, file: Listed) -> None:
         """Refuse - on the record - what belongs to a file that is refused."""
@@ -220,7 +252,7 @@ class PypiDialect:
             await self._gateway.admit(call.actor, artifact, call.info, facts=facts, head=call.head)
 
     async def _facts(self, actor: Actor, sheet: Sheet, file: Listed) -> Facts:
-        return await self._hub.describe(self._hub.artifact(sheet.page, file), actor.credential, self._gateway.needs)
+        return await self._hub.describe(self._hub.artifact(sheet.page, file), actor.credential, self._gateway.needs(PYPI))
 
     # --- saying no ------------------------------------------------------------------------------------------------
 

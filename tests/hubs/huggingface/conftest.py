@@ -25,8 +25,8 @@ from mirror.proxy.flights import Flights
 from mirror.proxy.gateway import Gateway
 from mirror.proxy.recorder import Recorder
 from mirror.proxy.rulebook import Rulebook, RuleSources
-from mirror.reply.identify import Identification
 from mirror.proxy.shelf import Shelf
+from mirror.reply.identify import Identification
 from mirror.store.archive import EvidenceArchive
 from mirror.store.disk import DiskStore
 from mirror.upstream.client import HttpUpstream, Limits

@@ -132,7 +132,7 @@ async def test_writes_are_refused_and_recorded(standin: StandInHub, mirror: Mirr
 
 @pytest.mark.parametrize(
     "target",
-    ["/api/buckets/acme/b", "/buckets/acme/b/resolve/x", "/v2/acme/x/manifests/latest", "/api/models/acme/tiny-bert/scan", "/api/collections/x", "/api/jobs", "/acme/tiny-bert", "/acme/tiny-bert/blob/main/config.json", "/settings/tokens", "/api/datasets/acme/reviews/parquet"],
+    ["/api/buckets/acme/b", "/buckets/acme/b/resolve/x", "/v2/acme/x/tags/list", "/api/models/acme/tiny-bert/scan", "/api/collections/x/y/z", "/api/jobs", "/acme/tiny-bert", "/acme/tiny-bert/commit/main", "/settings/tokens", "/api/models/acme/tiny-bert/parquet"],
 )  # fmt: skip
 async def test_routes_that_no_rule_can_judge(standin: StandInHub, mirror: Mirror, target: str) -> None:
     """What is not in the table is a 403 with a sentence and an event; the hub is not asked."""
@@ -148,7 +148,7 @@ async def test_unknown_routes_may_be_forwarded(standin: StandInHub, tmp_path: Pa
     async with mirror_of(standin, tmp_path / "m", unknown_routes="forward") as mirror:
         answer = await mirror.get("/api/models/acme/tiny-bert/treesize/main")
         assert (answer.status, answer.json()["path"]) == (200, "/")
-        html = await mirror.get("/acme/tiny-bert/blob/main/config.json")
+        html = await mirror.get("/acme/tiny-bert/commit/main")
         assert html.status == 403  # not an API route: no rule could judge it
 
 

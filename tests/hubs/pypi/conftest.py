@@ -109,7 +109,7 @@ class Mirror:
 
 
 @contextlib.contextmanager
-def mirror_of(index: StandInIndex, folder: Path, rules: list[dict[str, Any]], **hub: Any) -> Iterator[Mirror]:
+def mirror_of(index: StandInIndex, folder: Path, rules: list[dict[str, Any]], /, **hub: Any) -> Iterator[Mirror]:
     """A mirror with `rules` in front of `index`; `hub` are further keys of `hubs.pypi`."""
     row = {"dialect": "pypi", "mount": "/pypi", "upstreams": [index.url], "origins": [index.files_url]} | hub
     config = {"data": "var", "policy": {"path": "policy.yaml"}, "hubs": {"pypi": row}, "catalogue": [], "ledger": {"reserve": "1MiB"}}

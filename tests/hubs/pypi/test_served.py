@@ -327,12 +327,13 @@ def test_hostile_strings_stay_strings(mirror):
 
 
 def test_a_denied_project_may_answer_with_a_page_of_refusal(index, tmp_path):
-    """`denied_project: page`: the page itself is the 451, which uv prints whole."""
-    rule = {"id": "evil", "when": {"artifact": ["pkg:pypi/evil-*"]}, "effect": "deny", "legal": True}
+    """`denied_project: page`: the page itself is the 451, which uv prints whole; a file keeps its own status."""
+    rule = {"id": "evil", "when": {"artifact": ["pkg:pypi/evil-*"]}, "effect": "deny"}
     with mirror_of(index, tmp_path, [rule], denied_project="page") as mirror:
         reply = mirror.ask("/pypi/simple/evil-thing/", Accept=JSON)
-        assert reply.status == 451
+        assert (reply.status, json.loads(reply.body)["status"]) == (451, 451)
         assert reply.headers["content-type"] == "application/problem+json"
+        assert mirror.ask("/packages/source/e/evil-thing/evil_thing-1.0.tar.gz").status == 403
         assert mirror.ask("/pypi/simple/acme-lib/").status == 200
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -98,6 +99,9 @@ def manifest(hub: StandInHub, call: Call) -> Reply:
     if refused is not None:
         return refused
     files = {path: file for path, file in repo.commits[repo.head].files.items() if path.endswith(".gguf")}
+    made = {f"sha256:{hashlib.sha256(data).hexdigest()}": data for data in _made(repo)}
+    if segments[2] == "blobs" and segments[3] in made:
+        return Reply(200, made[segments[3]], ranged=True).with_headers({"Content-Type": "application/octet-stream"})
     if segments[2] == "blobs":
         found = [pair for pair in files.items() if f"sha256:{pair[1].sha256}" == segments[3]]
         if not found:
@@ -109,11 +113,20 @@ def manifest(hub: StandInHub, call: Call) -> Reply:
         return access.refusal(call, 400, "The specified tag is not a valid quantization scheme.")
     digest, size = f"sha256:{chosen[1].sha256}", len(chosen[1].data)
     layer = {"mediaType": "application/vnd.ollama.image.model", "digest": digest, "size": size}
-    answer: dict[str, Any] = {"schemaVersion": 2, "layers": [layer]}
+    config, params = ({"digest": name, "size": len(data)} for name, data in made.items())
+    layers = [layer, {"mediaType": "application/vnd.ollama.image.params", **params}]
+    answer: dict[str, Any] = {"schemaVersion": 2, "layers": layers}
+    answer["config"] = {"mediaType": "application/vnd.docker.container.image.v1+json", **config}
     answer["mediaType"] = "application/vnd.docker.distribution.manifest.v2+json"
     if "llama-cpp" in call.headers.get("User-Agent", ""):
         answer["ggufFile"] = {"rfilename": chosen[0], "blobId": digest, "size": size}
     return json_reply(answer)
+
+
+def _made(repo: Repo) -> tuple[bytes, bytes]:
+    """The configuration and the parameters of an image: what the hub makes itself, and no file of the repository."""
+    about = {"model_format": "gguf", "model_family": "llama", "repo": repo.name}
+    return json.dumps(about).encode(), json.dumps({"stop": ["<|end|>"], "repo": repo.name}).encode()
 
 
 def accept_write(hub: StandInHub, call: Call) -> Reply:

@@ -1,0 +1,93 @@
+"""Facts that cost a further request: asked for one file at a time, and only where a rule in force reads them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mirror.core.errors import HubSaysNo, NotHere
+from mirror.core.facts import Fact, Facts
+from mirror.hubs.pypi.documents import decode_object
+from mirror.hubs.pypi.facts import attestation, from_legacy, from_metadata, organisation, vulnerabilities, with_declared
+
+if TYPE_CHECKING:
+    from mirror.core.nouns import Artifact, Document
+    from mirror.hubs.pypi.documents import Listed
+    from mirror.hubs.pypi.hub import PypiHub
+
+
+class Inquiry:
+    """What an index says of a file beside its page."""
+
+    def __init__(self, hub: PypiHub) -> None:
+        self._hub = hub
+
+    async def complete(self, facts: Facts, artifact: Artifact, file: Listed, needs: frozenset[str]) -> Facts:
+        """`facts` with those of `needs` that the page does not have. Raises as `PypiHub.page`, and `IntegrityError`."""
+        if needs & {"names"}:
+            facts = await self._with_organisation(facts, artifact)
+        if needs & {"license", "names", "direct_urls"}:
+            facts = await self._with_declared(facts, artifact, file)
+        if "attested" in needs:
+            facts = await self._with_attestation(facts, file)
+        if "vulnerabilities" in needs:
+            facts = await self._with_vulnerabilities(facts, artifact)
+        return facts
+
+    async def _with_organisation(self, facts: Facts, artifact: Artifact) -> Facts:
+        raw = await self._legacy_object(artifact)
+        name = organisation(raw[0]) if raw else None
+        return facts if name is None else replace(facts, names=Fact((name,), "legacy JSON", "A"))
+
+    async def _with_declared(self, facts: Facts, artifact: Artifact, file: Listed) -> Facts:
+        """Licence, names and requirements: from the file's own metadata, which the page pins, else from the legacy JSON.
+
+        An index that has neither may still answer ranges: a wheel says it all in its last bytes.
+        """
+        if file.has_metadata:
+            # An index may advertise what it does not have: that is no reason to withhold the file.
+            with suppress(NotHere, HubSaysNo):
+                document = await self._hub.metadata(file)
+                return with_declared(facts, from_metadata(document.body), document.digest.hex)
+        raw = await self._legacy_object(artifact)
+        if raw is not None:
+            return with_declared(facts, from_legacy(raw[0]), raw[1].digest.hex)
+        part = await self._hub.made.by_range(self._hub.target(file.url)) if file.name.endswith(".whl") else None
+        return facts if part is None else with_declared(facts, from_metadata(part[0], "wheel, by range"), *part[1])
+
+    async def _legacy_object(self, artifact: Artifact) -> tuple[dict[str, Any], Document] | None:
+        """The release's legacy JSON, or None where the index has none: the facts then stay unknown."""
+        try:
+            document = await self._hub.legacy(artifact.project.name, artifact.revision)
+        except (NotHere, HubSaysNo):
+            return None
+        return decode_object(document.body, _origin(self._hub.settings.upstreams[0])), document
+
+    async def _with_attestation(self, facts: Facts, file: Listed) -> Facts:
+        """`attested` is the publisher's identity, unknown where the index advertises one and does not give it."""
+        if file.provenance is None:
+            return facts
+        try:
+            document = await self._hub.provenance(file)
+        except (NotHere, HubSaysNo):
+            return facts
+        identity = attestation(decode_object(document.body, _origin(file.provenance)))
+        return replace(
+            facts, attested=Fact(identity, "integrity API"), evidence=(*facts.evidence, document.digest.hex)
+        )
+
+    async def _with_vulnerabilities(self, facts: Facts, artifact: Artifact) -> Facts:
+        """What the index itself knows of the release; unknown where it has no legacy JSON or does not speak of it."""
+        raw = await self._legacy_object(artifact)
+        known = vulnerabilities(raw[0]) if raw is not None else None
+        if raw is None or known is None:
+            return facts
+        evidence = (*facts.evidence, raw[1].digest.hex)
+        return replace(facts, vulnerabilities=Fact(known, "legacy JSON"), evidence=evidence)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
