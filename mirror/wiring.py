@@ -144,6 +144,7 @@ class Services:
         Whatever fails on the way, every later step is still taken: the counts that wait for the ledger's end above all.
         """
         self.status.serving = False
+        self.ledger.flush()
         self.closing.push_async_callback(self._drain)
         self.closing.push_async_callback(self.rulebook.close)
         await self.closing.aclose()

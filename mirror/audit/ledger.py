@@ -219,6 +219,12 @@ class SegmentLedger:
             self._waiting.queue.append(queued)
         self._rouse()
 
+    def flush(self) -> None:
+        """Move every unhurried repeat into the next group commit: before a stop that may yet be cut short."""
+        with self._lock:
+            self._take_lazy()
+        self._rouse()
+
     async def close(self) -> None:
         """Flush everything, with a `stopped` event. Safe to call twice."""
         thread, self._thread = self._thread, None

@@ -81,6 +81,18 @@ class LedgerContract:
         sealed = await asyncio.wait_for(ticket.durable(), 30)
         assert self.stored(ledger)[sealed.sequence]["count"] == 2
 
+    async def test_a_flush_writes_what_was_in_no_hurry(self, ledger):
+        """Before a stop that may yet be cut short, unhurried repeats are written without anybody waiting for them."""
+        ticket = None
+        for _ in range(5):
+            ticket = ledger.repeat(decision(1), must_be_durable=False)
+        ledger.flush()
+        for _ in range(500):
+            if ticket.is_durable:
+                break
+            await asyncio.sleep(0.01)
+        assert [record["count"] for record in self.seen(ledger)] == [5]
+
     async def test_too_many_lazy_repeats_are_written(self, ledger):
         """More than ten thousand answers never wait in memory."""
         for _ in range(10_001):
