@@ -10,10 +10,10 @@ from mirror.core.nouns import HUGGINGFACE, PYPI, Artifact
 from mirror.policy import licences, sentences
 from mirror.policy.given import Failure, run_one
 from mirror.policy.rules import Held, Ruling, certain
-from mirror.policy.subject import FAILS, HOLDS, OPEN, Subject
+from mirror.policy.subject import FAILS, HOLDS, OPEN, Subject, View
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from mirror.core.actor import Actor
@@ -219,13 +219,13 @@ def candidates(index: Rulings, subject: Subject) -> tuple[set[int], dict[int, st
     return found, lacking
 
 
-def _named(names: Mapping[str, tuple[int, ...]], globs: Mapping[str, Sequence[tuple[object, int]]], name: str, found: set[int]) -> None:
+def _named(names: Mapping[str, tuple[int, ...]], globs: Mapping[str, Sequence[tuple[Callable[[str], object], int]]], name: str, found: set[int]) -> None:
     if (numbers := names.get(name)) is not None:
         found.update(numbers)
     if globs:
         for length in _STARTS:
             for matches, number in globs.get(name[:length], ()):
-                if number not in found and matches(name):  # type: ignore[operator]
+                if number not in found and matches(name):
                     found.add(number)
 
 
@@ -275,21 +275,21 @@ def _inherited_keys(subject: Subject) -> Iterator[tuple[str, Hashable]]:
 _FEATURES = {mark: (f"{mark}handle", f"{mark}entity", f"{mark}country") for mark in ("", "+")}
 
 
-def _whose(view: object, mark: str) -> Iterator[tuple[str, Hashable]]:
+def _whose(view: View, mark: str) -> Iterator[tuple[str, Hashable]]:
     handle, entity, country = _FEATURES[mark]
-    publisher = view.publisher  # type: ignore[attr-defined]
-    if view.owner:  # type: ignore[attr-defined]
-        yield handle, view.owner  # type: ignore[attr-defined]
+    publisher = view.publisher
+    if view.owner:
+        yield handle, view.owner
     if publisher is None:
         yield entity, None
     else:
         yield entity, publisher.id
         for _, name in publisher.handles:
             yield handle, name
-    if view.countries is None:  # type: ignore[attr-defined]
+    if view.countries is None:
         yield country, None
     else:
-        for code in view.countries:  # type: ignore[attr-defined]
+        for code in view.countries:
             yield country, code
 
 
