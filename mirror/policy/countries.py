@@ -34,7 +34,7 @@ def resolve(word: object, sets: Mapping[str, frozenset[str]]) -> frozenset[str]:
     Raises `ValueError` with the message a person gets.
     """
     if isinstance(word, bool):
-        raise ValueError(f"{str(word).lower()} is not a country; write NO in quotes for Norway")  # noqa: TRY004
+        raise ValueError(f"{str(word).lower()} is not a country; write NO in quotes for Norway")  # noqa: TRY004 - reported like every other bad value
     if not isinstance(word, str):
         raise ValueError(f"{word!r} is not an ISO 3166-1 code")  # noqa: TRY004 - reported like every other bad value
     if word in sets:

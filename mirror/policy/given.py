@@ -161,7 +161,7 @@ def _moment(_reading: _Reading, value: Any) -> datetime:
 
 def _days_ago(reading: _Reading, value: Any) -> datetime:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{value!r} is not a number of days")  # noqa: TRY004
+        raise ValueError(f"{value!r} is not a number of days")  # noqa: TRY004 - reported like every other bad value
     return reading.now - timedelta(days=value)
 
 
@@ -173,7 +173,7 @@ def _kind(_reading: _Reading, value: Any) -> FileKind:
 
 def _flag(_reading: _Reading, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, found {value!r}")  # noqa: TRY004
+        raise ValueError(f"expected true or false, found {value!r}")  # noqa: TRY004 - reported like every other bad value
     return value
 
 

@@ -190,9 +190,9 @@ class Front:
         row, match = found if isinstance(found, tuple) else (None, _NOTHING)
         mount = "" if named is not None and below == path else dialect.mount  # links lead to where the request came
         call = Call(request, actor, match, below, query, info, public_url, mount)
-        if row is None and found is not None and request.method in ("GET", "HEAD", "OPTIONS"):
+        if isinstance(found, frozenset) and request.method in ("GET", "HEAD", "OPTIONS"):
             trace.route = "method"
-            allowed = ", ".join(sorted(found))  # type: ignore[arg-type]
+            allowed = ", ".join(sorted(found))
             return problem(405, "Method not allowed", f"this path knows {allowed}", headers=(("Allow", allowed),))
         trace.route = row.name if row else "unknown"
         return await self._run(dialect, row, call, trace)
