@@ -9,7 +9,7 @@ COPY mirror mirror
 COPY config config
 RUN python -m pip wheel --no-cache-dir --disable-pip-version-check --no-deps --wheel-dir /wheels .
 RUN python -m venv /opt/mirror \
- && /opt/mirror/bin/python -m pip install --no-cache-dir --disable-pip-version-check "$(ls /wheels/*.whl)[postgresql]"
+ && /opt/mirror/bin/python -m pip install --no-cache-dir --disable-pip-version-check "$(ls /wheels/*.whl)[postgresql,xet]"
 
 FROM python:3.13-slim
 COPY --from=build /opt/mirror /opt/mirror

@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check torture bench demo mutants clean
+.PHONY: help setup serve test check conformance torture bench demo mutants fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,7 +38,11 @@ check: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(BIN)/lint-imports
 
 test: check ## check, then the tests (under 10 minutes; ARGS="-k name" for some of them)
-	$(BIN)/pytest -m "not torture" --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -m "not torture and not conformance" --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+conformance: $(STAMP) ## run what the conformance table claims, and write docs/protocols/conformance.md and differences.md
+	$(BIN)/pytest -m proves --numprocesses 2 --dist loadfile --conformance docs/protocols/conformance.md $(ARGS)
+	$(BIN)/python -m tests.conformance.differences
 
 torture: $(STAMP) ## the tests that need full counts
 	$(BIN)/pytest -m torture --timeout 3600 $(ARGS)
@@ -51,6 +55,9 @@ demo: $(STAMP) ## a stand-in hub, the mirror, a sample policy and a few refusals
 
 mutants: $(STAMP) ## take each guard away in turn; its test must go red
 	$(BIN)/python -m tests.mutants --write docs/traps-last-run.txt $(ARGS)
+
+fuzz: $(STAMP) ## parsers, renderers and a whole mirror under hostile input, 3 minutes each (ARGS="--seconds 20 routing")
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 clean: ## the environment and all caches (the mirror's data under var/ stays)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -18,12 +18,14 @@ from pydantic import TypeAdapter, WithJsonSchema
 
 from mirror.config_checks import checked
 from mirror.config_values import (
+    AUTO,
     Country,
     Duration,
     Hidden,
     Located,
     Network,
     Port,
+    Server,
     Size,
     Url,
     Whole,
@@ -55,6 +57,8 @@ class Listen:
     public_url: Url | None = None
     workers: Whole = 1
     admin: str | None = None  # host:port
+    send_timeout: Duration = timedelta(minutes=2)
+    max_connections: Whole | None = None
     tls: Tls = Tls()
     trusted_proxies: tuple[Network, ...] = ()
 
@@ -67,6 +71,7 @@ class Store:
     quota: Size = 500 * 1024**3
     min_free: Size = 5 * 1024**3
     unverified_ranges: Literal["hold_tail", "serve", "wait"] = "hold_tail"
+    scrub: Size = 4 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +93,29 @@ class Private:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Time limits towards one hub: to connect, and between any two reads."""
+    """Time limits of one hub: to connect to it, for one answer of it, and how long a client of ours is kept waiting."""
 
     connect: Duration = timedelta(seconds=5)
     read: Duration = timedelta(seconds=8)
+    patience: Duration = timedelta(seconds=9)
+
+
+@dataclass(frozen=True, slots=True)
+class Transfers:
+    """How large files come: so many parts at once, of which length, from which size on; bytes a second to go on for."""
+
+    parallel: Whole = 4
+    part: Size = 16 * 1024**2
+    above: Size = 64 * 1024**2
+    minimum: Size = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class HubConfig:
-    """One hub instance. `index`, `private` and `denied_project` are read by the PyPI dialect only."""
+    """One hub instance. `index`, `private`, `denied_project` and `osv` are read by the PyPI dialect only.
+
+    After `load`, `datasets_server` is an origin or None.
+    """
 
     dialect: Literal["huggingface", "pypi"]
     mount: str = "/"
@@ -109,10 +128,16 @@ class HubConfig:
     grants: Grants = Grants()
     unknown_routes: Literal["refuse", "forward"] = "refuse"
     gone: Literal["refuse", "serve"] = "refuse"
+    git: Literal["refuse", "permit"] = "refuse"
+    datasets_server: Server | None = AUTO
+    large_files: Literal["xet", "refuse"] = "xet"
+    large_from: Size = 50_000_000_000
     index: str = "/simple/"
     private: Private = Private()
     denied_project: Literal["list", "page"] = "list"
+    osv: tuple[Located, ...] = ()
     timeouts: Timeouts = Timeouts()
+    transfers: Transfers = Transfers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +177,23 @@ class GroupConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """How many requests one client may make in how long."""
+
+    requests: Whole
+    per: Duration
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Rates of single clients: by group, for clients without a credential, and for all others. None is no limit."""
+
+    default: Limit | None = None
+    anonymous: Limit | None = None
+    groups: dict[str, Limit | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Clients:
     """How clients are told apart. `header` is a trusted proxy's header with group names."""
 
@@ -159,6 +201,7 @@ class Clients:
     header: str | None = None
     geoip: Located | None = None
     anonymous: Literal["allow", "deny"] = "allow"
+    limits: ClientLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +280,9 @@ DEFAULT_HUBS: Final[Mapping[str, Mapping[str, Any]]] = {
         "origins": ["https://files.pythonhosted.org"],
     },
 }
+#: Where `datasets_server: auto` leads for that upstream.
+PUBLIC_HUB: Final = "https://huggingface.co"
+DATASETS_SERVER: Final = "https://datasets-server.huggingface.co"
 #: Hosts from which a Hugging Face hub's files may come where `origins` is null.
 HUGGINGFACE_ORIGINS: Final = ("*.huggingface.co", "*.hf.co", "*.xethub.hf.co")
 
@@ -344,7 +390,13 @@ def _located(config: Config, base: Path) -> Config:
     listen = change(config.listen, tls=Tls(at(config.listen.tls.cert), at(config.listen.tls.key)))
     lists = {name: change(row, source=at(row.source) or row.source) for name, row in config.lists.items()}
     hubs = {
-        name: change(row, mount="" if row.mount == "/" else row.mount.rstrip("/"), origins=_origins(row))
+        name: change(
+            row,
+            mount="" if row.mount == "/" else row.mount.rstrip("/"),
+            origins=_origins(row),
+            datasets_server=_viewer(row),
+            osv=tuple(at(path) or path for path in row.osv),
+        )
         for name, row in config.hubs.items()
     }
     return change(
@@ -360,6 +412,13 @@ def _located(config: Config, base: Path) -> Config:
         trust=Trust(at(config.trust.signing_key), tuple(at(key) or key for key in config.trust.verify)),
         outbound=change(config.outbound, ca=at(config.outbound.ca)),
     )
+
+
+def _viewer(row: HubConfig) -> str | None:
+    """Only the public hub has a dataset viewer that we know of."""
+    if row.datasets_server != AUTO:
+        return row.datasets_server
+    return DATASETS_SERVER if row.dialect == "huggingface" and row.upstreams[:1] == (PUBLIC_HUB,) else None
 
 
 def _origins(row: HubConfig) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import ssl
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from mirror.core.errors import Problem
 from mirror.lists.loading import LOADERS, shipped
 
 if TYPE_CHECKING:
-    from mirror.config import Config, HubConfig
+    from mirror.config import ClientLimits, Config, HubConfig
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.IGNORECASE)
 _MOUNT: Final = re.compile(r"/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -71,8 +72,10 @@ def _listen(config: Config, fault: Fault) -> Iterator[Problem]:
         yield fault("listen.host", f"expected an address or a host name, found {listen.host!r}")
     if listen.workers < 1:
         yield fault("listen.workers", f"expected at least 1, found {listen.workers}")
-    elif listen.workers > 1:
-        yield fault("listen.workers", "this release serves with one worker; several need the keeper's socket, which is not in it")
+    if listen.send_timeout < timedelta(seconds=1):
+        yield fault("listen.send_timeout", "expected at least 1s")
+    if listen.max_connections is not None and listen.max_connections < 1:
+        yield fault("listen.max_connections", f"expected at least 1, found {listen.max_connections}; null is no limit")
     if listen.admin is not None:
         found = _ENDPOINT.fullmatch(listen.admin)
         if found is None or int(found[1]) > 65535:
@@ -89,6 +92,7 @@ def _files(config: Config, fault: Fault) -> Iterator[Problem]:
     named: list[tuple[str, Path | None]] = [
         ("listen.tls.cert", tls.cert), ("listen.tls.key", tls.key), ("outbound.ca", ca), ("clients.geoip", config.clients.geoip),
         *((f"lists.{name}.source", row.source) for name, row in config.lists.items()),
+        *((f"hubs.{name}.osv[{at}]", path) for name, row in config.hubs.items() for at, path in enumerate(row.osv) if not path.is_dir()),
     ]  # fmt: skip
     missing = False
     for key, file in named:
@@ -128,8 +132,21 @@ def _clients(config: Config, fault: Fault) -> Iterator[Problem]:
         for network in group.subnets:
             if subnets.setdefault(network, name) != name:
                 yield fault(f"{place}.subnets", f"{network} already belongs to the group {subnets[network]!r}")
+    if clients.limits is not None:
+        yield from _limits(clients.limits, frozenset(clients.groups), fault)
     if clients.anonymous == "deny":
         yield fault("clients.anonymous", "this release knows no mirror credentials, so everybody would be refused")
+
+
+def _limits(limits: ClientLimits, groups: frozenset[str], fault: Fault) -> Iterator[Problem]:
+    rows = {"default": limits.default, "anonymous": limits.anonymous, **{f"groups.{name}": row for name, row in limits.groups.items()}}
+    for name, row in rows.items():
+        if row is not None and row.requests < 1:
+            yield fault(f"clients.limits.{name}.requests", f"expected at least 1, found {row.requests}; null is no limit")
+        if row is not None and row.per < timedelta(seconds=1):
+            yield fault(f"clients.limits.{name}.per", "expected at least 1s: clients are told whole seconds")
+    for name in sorted(set(limits.groups) - groups):
+        yield fault(f"clients.limits.groups.{name}", f"clients.groups has no group {name!r}")
 
 
 def _absent(config: Config, fault: Fault) -> Iterator[Problem]:
@@ -184,18 +201,28 @@ def _hub(row: HubConfig, place: str, fault: Fault) -> Iterator[Problem]:
         yield fault(f"{place}.mount", f"expected / or one segment such as /torch, found {row.mount!r}")
     if row.mount in _RESERVED:
         yield fault(f"{place}.mount", f"{row.mount!r} is reserved")
+    for key in ("connect", "read", "patience"):
+        if getattr(row.timeouts, key) <= timedelta(0):
+            yield fault(f"{place}.timeouts.{key}", "expected more than 0s")
+    if not 1 <= row.transfers.parallel <= 16:
+        yield fault(f"{place}.transfers.parallel", f"expected 1 to 16, found {row.transfers.parallel}")
+    if row.transfers.part < 1024**2:
+        yield fault(f"{place}.transfers.part", "expected at least 1MiB")
     if row.credentials != "passthrough" and row.token is None:
         yield fault(f"{place}.credentials", f"{row.credentials!r} needs {place}.token")
     if row.dialect == "huggingface":
         if row.mount:
             yield fault(f"{place}.mount", "a Hugging Face instance has / of its host; give a second one `hosts:` or a `port:`")
         defaults = type(row)("pypi")
-        for key in ("index", "private", "denied_project"):
+        for key in ("index", "private", "denied_project", "osv"):
             if getattr(row, key) != getattr(defaults, key):
                 yield fault(f"{place}.{key}", "is read by the pypi dialect only")
+        if row.datasets_server is not None and urlsplit(row.datasets_server).path:
+            yield fault(f"{place}.datasets_server", f"must be an origin without a path, found {row.datasets_server!r}")
         return
-    if row.gone != type(row)("huggingface").gone:
-        yield fault(f"{place}.gone", "is read by the huggingface dialect only")
+    for key, plain in (("gone", "refuse"), ("git", "refuse"), ("datasets_server", None)):
+        if getattr(row, key) != plain:
+            yield fault(f"{place}.{key}", "is read by the huggingface dialect only")
     if not row.mount and not row.hosts and row.port is None:
         yield fault(f"{place}.mount", "/ belongs to Hugging Face; give a Python index a segment, or its own `hosts:` or `port:`")
     if not re.fullmatch(r"/([^\s?#]*/)?", row.index):

@@ -28,6 +28,8 @@ NOT_OVERRIDES: Final = re.compile(
     r"MIRROR_(CONFIG|SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.IGNORECASE
 )
 HIDDEN: Final = "********"
+#: A server that follows from other keys.
+AUTO: Final = "auto"
 
 _SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGTP]i?B?|B)?", re.IGNORECASE | re.ASCII)
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|d|w)", re.ASCII)
@@ -102,6 +104,10 @@ def _url(value: Any) -> Any:
     return str(value).rstrip("/")
 
 
+def _server(value: Any) -> Any:
+    return value if value == AUTO else _url(value)
+
+
 def _path(value: Any) -> Any:
     if value is None or isinstance(value, Path):
         return value
@@ -145,6 +151,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration), WithJsonSchema({"typ
 Network = Annotated[str, BeforeValidator(_network), WithJsonSchema({"type": "string", "examples": ["10.8.0.0/16"]})]
 Country = Annotated[str, BeforeValidator(_country), _text("^[A-Z]{2}$")]
 Url = Annotated[str, BeforeValidator(_url), WithJsonSchema({"type": "string", "format": "uri"})]
+Server = Annotated[str, BeforeValidator(_server), WithJsonSchema({"type": "string", "examples": ["auto", "https://viewer.corp"]})]
 Located = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string"})]
 Hidden = Annotated[Secret, BeforeValidator(_secret), WithJsonSchema({"type": "string", "writeOnly": True})]
 Port = Annotated[int, BeforeValidator(_port), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 65535})]

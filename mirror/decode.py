@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import json
+import math
 import re
 import types
 import typing
@@ -37,6 +39,40 @@ _FLOAT: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)?\.[0-9]+(?:[eE][-+]?[0-9]{1,
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[-+][0-9]{2}:[0-9]{2})?")
 _SCALAR_TAGS: Final = {"tag:yaml.org,2002:str": str, "!": str}
+
+
+#: One half of a surrogate pair: writers that cut a text in the middle of a character leave such escapes.
+_ESCAPED: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def parse_json(body: bytes | str) -> Any:
+    """One JSON value from outside, such as every later step can hold and send on (RFC 8259; I-JSON, RFC 7493 section 2.1).
+
+    Half of a surrogate pair becomes U+FFFD, because neither UTF-8 nor a record can have it. Raises `ValueError` for what is
+    not JSON: not UTF-8, `NaN`, `Infinity` and numbers beyond a double, more than `MAX_DEPTH` levels.
+    """
+    text = body if isinstance(body, str) else body.decode("utf-8-sig")
+    try:
+        value = json.loads(text, parse_constant=_number, parse_float=_number)
+        level = [value] if isinstance(value, (dict, list)) else []
+        for _ in range(MAX_DEPTH):
+            children = (child for one in level for child in (one.values() if isinstance(one, dict) else one))
+            level = [child for child in children if isinstance(child, (dict, list))]
+    except RecursionError:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels") from None
+    if level:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    if _ESCAPED.search(text) and _SURROGATE.search(written := json.dumps(value, ensure_ascii=False)):
+        value = json.loads(_SURROGATE.sub("\ufffd", written))
+    return value
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is not a number that JSON can carry on")
+    return value
 
 
 class _Fault(Exception):

@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import structlog
@@ -112,18 +113,36 @@ def render_json(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
 def _clean(key: Any, value: Any, depth: int) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    if isinstance(key, str) and key.casefold().replace("-", "_") in SECRET_KEYS:
+    if isinstance(key, str) and _names_a_secret(key):
         return HIDDEN
     if isinstance(value, str):
-        # Places (`key=value`, `//user:password@`) need one of these characters; tokens announce themselves without.
-        text = redacted(value) if "=" in value or ":" in value or "%" in value else redacted_tokens(value)
         # Tracebacks keep their lines; both renderers show them so that they cannot be taken for entries of their own.
-        return text if key == "exception" or text.isprintable() else text.translate(_CONTROLS)
+        return _redacted(value) if key == "exception" else _short(value) if len(value) <= _OFTEN else _plain(value)
     if depth < _MAX_DEPTH and isinstance(value, Mapping):
         return {str(inner): _clean(inner, item, depth + 1) for inner, item in value.items()}
     if depth < _MAX_DEPTH and isinstance(value, (list, tuple, set, frozenset)):
         return [_clean(key, item, depth + 1) for item in value]
     return _clean(None, value.decode("latin-1") if isinstance(value, bytes) else repr(value), depth)
+
+
+def _redacted(value: str) -> str:
+    # Places (`key=value`, `//user:password@`) need one of these characters; tokens announce themselves without.
+    return redacted(value) if "=" in value or ":" in value or "%" in value else redacted_tokens(value)
+
+
+def _plain(value: str) -> str:
+    text = _redacted(value)
+    return text if text.isprintable() else text.translate(_CONTROLS)
+
+
+#: The words of request lines come again and again; what is longer is read anew, so that the memory stays small.
+_OFTEN: Final = 200
+_short = lru_cache(4096)(_plain)
+
+
+@lru_cache(1024)
+def _names_a_secret(key: str) -> bool:
+    return key.casefold().replace("-", "_") in SECRET_KEYS
 
 
 def _console(colours: bool) -> Processor:

@@ -10,50 +10,48 @@ import asyncio
 import ipaddress
 import os
 import secrets
+import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 import structlog
 from aiohttp import web
 
 from mirror import __version__
-from mirror.audit.feed import Feed
-from mirror.audit.ledger import SegmentLedger
-from mirror.config import Config, HubConfig, ListConfig
+from mirror.audit.ledger import GroupLedger
+from mirror.backends import Backends, own_backends, patience_of
+from mirror.config import Config, ListConfig
 from mirror.core.actor import Actor
 from mirror.core.canonical import canonical
 from mirror.core.decision import Event, EventKind
 from mirror.core.errors import InputError, LedgerDown, Problem
-from mirror.core.ports import Upstream
-from mirror.hubs.huggingface.hub import HuggingFaceHub
-from mirror.hubs.huggingface.options import Options
-from mirror.hubs.pypi.hub import PypiHub, Settings
-from mirror.hubs.pypi.routes import PypiDialect
+from mirror.core.meter import Meter
+from mirror.core.ports import Ledger, Upstream
+from mirror.hub_wiring import dialect_for
+from mirror.hubs.pypi.osv_files import Loaded, OsvBook
 from mirror.index.sql import SqlIndex
+from mirror.keeper.remote import Node
 from mirror.policy.epoch import Epoch
 from mirror.proxy.documents import Documents
-from mirror.proxy.flights import Flights
 from mirror.proxy.gateway import Gateway
 from mirror.proxy.recorder import Recorder
 from mirror.proxy.rulebook import Rulebook, RuleSources
 from mirror.proxy.shelf import Shelf
-from mirror.proxy.tuning import Tuning
 from mirror.reply.identify import Identification, groups_from
-from mirror.reply.routing import Dialect
-from mirror.store.archive import EvidenceArchive
-from mirror.store.disk import DiskStore
-from mirror.upstream.client import HttpUpstream, Limits
+from mirror.reply.limits import limits_from
+from mirror.web import ports
 from mirror.web.front import Front, Hosts
 from mirror.web.metrics import Metrics
 from mirror.web.own import Own, Status
 from mirror.web.server import Server
+from mirror.web.stalls import Room
 
 log = structlog.get_logger("mirror")
 
@@ -82,6 +80,25 @@ class SystemClock:
         return self._latest
 
 
+Ground = Callable[[Config, SystemClock, Epoch, Metrics, AsyncExitStack], Awaitable[Backends]]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A worker's share of a node (`fleet.worker`). `sockets` listen already, in the order of `addresses`.
+
+    `announce` is told of each change of the rules in this process and of each failure to change them; what the ledger
+    holds of it is written by the keeper. `first` is the worker that records what only workers see.
+    """
+
+    ground: Ground
+    sockets: Sequence[socket.socket]
+    node: Node
+    meter: Meter
+    announce: Callable[[Epoch, int], None]
+    first: bool
+
+
 @dataclass(slots=True)
 class Services:
     """A whole mirror, built and not yet listening."""
@@ -91,27 +108,36 @@ class Services:
     own: Own
     gateway: Gateway
     rulebook: Rulebook
-    ledger: SegmentLedger
+    ledger: GroupLedger
     index: SqlIndex
-    flights: Flights
     shelf: Shelf
     upstreams: Mapping[str, Upstream]
     metrics: Metrics
     status: Status
     closing: AsyncExitStack
+    advisories: Mapping[str, OsvBook] = field(default_factory=dict)
     runners: list[web.ServerRunner] = field(default_factory=list)
+    share: Share | None = None
 
     async def start(self) -> list[str]:
         """Listen; gives the URLs. The rules are watched from here on."""
         listen = self.config.listen
-        context = _tls(self.config)
-        urls = [await self._listen(Server(self.front), listen.host, listen.port, context)]
+        context = ports.tls(listen.tls.cert, listen.tls.key)
+        room, stalled = Room(listen.max_connections), listen.send_timeout.total_seconds()
+
+        def server() -> Server:
+            return Server(self.front, send_timeout=stalled, room=room)
+
+        urls = [await self._listen(server(), listen.host, listen.port, context)]
         for own in sorted(row.port for row in self.config.hubs.values() if row.port is not None):
-            await self._listen(Server(self.front), listen.host, own, context)
+            await self._listen(server(), listen.host, own, context)
         if listen.admin is not None:
             host, _, port = listen.admin.rpartition(":")
-            await self._listen(Server(self.own.admin), host.strip("[]"), int(port), context)
+            admin = Server(self.own.admin, send_timeout=stalled)
+            await self._listen(admin, host.strip("[]"), int(port), context)
         self.rulebook.watch(self._changed, self._failed)
+        for name, book in self.advisories.items():
+            book.watch(partial(self._advised, name), partial(self._misadvised, name))
         self.status.serving = True
         return urls
 
@@ -119,24 +145,19 @@ class Services:
         runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=DRAIN)
         await runner.setup()
         self.runners.append(runner)
-        site = web.TCPSite(runner, host, port, ssl_context=context, backlog=1024)
+        site: web.BaseSite = web.TCPSite(runner, host, port, ssl_context=context, backlog=1024)
+        if self.share is not None:
+            listening = self.share.sockets[len(self.runners) - 1]
+            site = web.SockSite(runner, listening, ssl_context=context, backlog=1024)
         try:
             await site.start()
         except OSError as error:
             raise InputError([Problem("listen", "", f"cannot listen on {host}:{port}: {error.strerror}")]) from error
-        bound = runner.addresses[0]
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        return f"{'https' if context else 'http'}://{shown}:{bound[1]}"
+        return url_of(runner.addresses[0], secure=context is not None)
 
     def greeting(self, urls: list[str]) -> list[str]:
         """What standard output says when the mirror is ready."""
-        url = self.config.listen.public_url or urls[0]
-        policy = self.config.policy.path or "built-in (refuses nothing)"
-        return [
-            f"mirror {__version__} ready on {urls[0]} (network {self.config.network}, policy {policy})",
-            f"  export HF_ENDPOINT={url}",
-            f"  export PIP_INDEX_URL={url}/pypi/simple/ UV_DEFAULT_INDEX={url}/pypi/simple/",
-        ]
+        return greeting(self.config, urls[0])
 
     async def stop(self) -> None:
         """Stop accepting, let requests under way finish, then close the ledger last.
@@ -147,6 +168,8 @@ class Services:
         self.ledger.flush()
         self.closing.push_async_callback(self._drain)
         self.closing.push_async_callback(self.rulebook.close)
+        for book in self.advisories.values():
+            self.closing.push_async_callback(book.close)
         await self.closing.aclose()
 
     async def _drain(self) -> None:
@@ -158,77 +181,133 @@ class Services:
     async def _changed(self, epoch: Epoch) -> None:
         await keep_rules(self.gateway.recorder, epoch, self.config.lists)
         log.info("policy", number=epoch.number, digest=epoch.policy.digest)
+        if self.share is not None:
+            self.share.announce(epoch, 0)
+            return
         self._note("activated", epoch.policy.digest, {"epoch": epoch.number, "catalogue": epoch.catalogue.digest})
 
     async def _failed(self, error: InputError) -> None:
         log.error("policy not activated", problems=[str(problem) for problem in error.problems])
+        if self.share is not None:
+            self.share.announce(self.rulebook.current, len(error.problems))
+            return
         current = self.rulebook.current.policy.digest
         self._note("rejected", current, {"problems": [str(problem) for problem in error.problems][:50]})
 
+    async def _advised(self, hub: str, loaded: Loaded) -> None:
+        await keep_advisories(self.gateway.recorder, hub, loaded)
+        edition = loaded.edition
+        self._note("activated", edition.digest, {"osv": hub, "entries": edition.entries, "projects": len(edition)})
+
+    async def _misadvised(self, hub: str, error: InputError) -> None:
+        problems = [str(problem) for problem in error.problems]
+        log.error("advisories not in force", hub=hub, problems=problems)
+        self._note("rejected", self.advisories[hub].current.digest, {"osv": hub, "problems": problems})
+
     def _note(self, outcome: str, subject: str, detail: Mapping[str, object]) -> None:
-        extra = (("outcome", outcome), *sorted(detail.items()))
-        try:
-            self.ledger.record(Event(EventKind.POLICY, self.gateway.clock.now(), SELF, subject=subject, detail=extra))
-        except LedgerDown:
-            log.error("policy change not recorded", outcome=outcome)
+        if self.share is None or self.share.first:
+            note_rules(self.ledger, self.gateway.clock.now(), outcome, subject, detail)
 
 
-async def build(config: Config) -> Services:
+def url_of(bound: tuple[Any, ...], *, secure: bool) -> str:
+    """The URL of a listening socket's name."""
+    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+    return f"{'https' if secure else 'http'}://{shown}:{bound[1]}"
+
+
+def greeting(config: Config, found: str) -> list[str]:
+    """What standard output says when a mirror is ready at the URL `found`."""
+    url = config.listen.public_url or found
+    policy = config.policy.path or "built-in (refuses nothing)"
+    return [
+        f"mirror {__version__} ready on {found} (network {config.network}, policy {policy})",
+        f"  export HF_ENDPOINT={url}",
+        f"  export PIP_INDEX_URL={url}/pypi/simple/ UV_DEFAULT_INDEX={url}/pypi/simple/",
+    ]
+
+
+def note_rules(ledger: Ledger, now: datetime, outcome: str, subject: str, detail: Mapping[str, object]) -> None:
+    """Record that rules came into force, or failed to."""
+    extra = (("outcome", outcome), *sorted(detail.items()))
+    try:
+        ledger.record(Event(EventKind.POLICY, now, SELF, subject=subject, detail=extra))
+    except LedgerDown:
+        log.error("policy change not recorded", outcome=outcome)
+
+
+def addresses(config: Config) -> Iterator[tuple[str, int]]:
+    """Where the mirror is going to listen: its own address, those of single hubs by their port, the administrator's last."""
+    listen = config.listen
+    yield listen.host, listen.port
+    yield from ((listen.host, port) for port in sorted(row.port for row in config.hubs.values() if row.port is not None))
+    if listen.admin is not None:
+        host, _, port = listen.admin.rpartition(":")
+        yield host.strip("[]"), int(port)
+
+
+def rulebook_of(config: Config, clock: SystemClock) -> Rulebook:
+    """The rules in force. Raises `InputError` with every problem of every file."""
+    return Rulebook(RuleSources(config.policy.path, config.catalogue, config.lists, config.clients.groups), clock.now)
+
+
+async def build(config: Config, share: Share | None = None) -> Services:
     """A mirror from its configuration. Raises `InputError` before anything was created on disk when rules are bad.
 
     Where it fails later - a data folder that cannot be used is an `InputError` too - what was opened is closed again.
     """
+    if share is None:
+        ports.demand(addresses(config))
     clock = SystemClock()
-    rulebook = Rulebook(RuleSources(config.policy.path, config.catalogue, config.lists), clock.now)
+    rulebook = rulebook_of(config, clock)
+    advisories = {name: OsvBook(row.osv) for name, row in config.hubs.items() if row.osv}
+    rulebook.beside = tuple(advisories.values())
     async with AsyncExitStack() as opened:
         try:
-            return await _build(config, clock, rulebook, opened)
+            return await _build(config, clock, rulebook, advisories, share, opened)
         except OSError as error:
             raise InputError([Problem("data", "", f"{error.filename or config.data}: {error.strerror}")]) from error
 
 
-async def _build(config: Config, clock: SystemClock, rulebook: Rulebook, opened: AsyncExitStack) -> Services:
+async def _build(
+    config: Config, clock: SystemClock, rulebook: Rulebook, advisories: Mapping[str, OsvBook], share: Share | None,
+    opened: AsyncExitStack,
+) -> Services:
     config.data.mkdir(parents=True, exist_ok=True)
     key = installation_key(config.data / "secret.key")
     metrics = Metrics()
-    index, ledger = await _record(config, clock, rulebook.current, opened)
-    upstreams = {name: _upstream(name, row, config) for name, row in config.hubs.items()}
-    for upstream in upstreams.values():
-        opened.push_async_callback(upstream.close)
-    store = DiskStore(config.data, config.store.quota, config.store.min_free)
-    offline = config.network == "offline"
-    flights = Flights(
-        store, upstreams.__getitem__, clock, tuning=Tuning(unverified_ranges=config.store.unverified_ranges)
-    )
-    recorder = Recorder(clock, os.urandom, ledger, EvidenceArchive(config.data / "evidence"), config.policy.contact)
-    shelf = Shelf(index, store, clock)
+    base = await (share.ground if share else own_backends)(config, clock, rulebook.current, metrics, opened)
+    index, ledger, upstreams, recorder = base.index, base.ledger, base.upstreams, base.recorder
+    shelf = Shelf(index, base.store, clock)
     opened.push_async_callback(shelf.flush)
-    opened.push_async_callback(flights.close)
+    offline, patience = config.network == "offline", patience_of(config)
     gateway = Gateway(
         clock=clock,
         epoch=lambda: rulebook.judging,
         recorder=recorder,
-        documents=Documents(index, upstreams, clock, offline=offline),
-        flights=flights,
+        documents=Documents(index, upstreams, clock, offline=offline, patience=patience),
+        flights=base.flights,
         shelf=shelf,
         grants=index,
         places=index,
         offline=offline,
     )
     await keep_rules(recorder, rulebook.current, config.lists)
-    identification = Identification(
-        groups=groups_from(config.clients.groups),
-        trusted_proxies=tuple(ipaddress.ip_network(text, strict=False) for text in config.listen.trusted_proxies),
-        group_header=config.clients.header,
-        key=key,
-    )
+    for name, book in advisories.items():
+        await keep_advisories(recorder, name, book.loaded)
+    proxies = tuple(ipaddress.ip_network(text, strict=False) for text in config.listen.trusted_proxies)
     status = Status(started=time.time())
-    own = Own(config.listen.admin is None, gateway, index, ledger, rulebook, metrics, status, config.listen.public_url)
+    url, scheme = config.listen.public_url, "https" if config.listen.tls.cert else "http"
+    admin = Hosts(url, (config.listen.admin or "").rpartition(":")[0].strip("[]"), scheme)
+    own = Own(config.listen.admin is None, gateway, index, ledger, rulebook, metrics, status, url, admin.names_us, share.node if share else None)
     front = Front(
-        dialects=[_dialect(name, row, gateway, upstreams[name], config) for name, row in config.hubs.items()],
-        identification=identification,
+        dialects=[
+            dialect_for(name, row, gateway, upstreams[name], config, advisories.get(name)) for name, row in config.hubs.items()
+        ],
+        identification=Identification(groups_from(config.clients.groups), proxies, config.clients.header, key),
         own=own.handlers,
-        hosts=Hosts(config.listen.public_url, config.listen.host, "https" if config.listen.tls.cert else "http"),
+        hosts=Hosts(url, config.listen.host, scheme),
+        limits=limits_from(config.clients.limits) if share is None else replace(limits_from(config.clients.limits), meter=share.meter),
+        patience=patience,
         clock=clock,
         entropy=os.urandom,
         metrics=metrics,
@@ -236,29 +315,9 @@ async def _build(config: Config, clock: SystemClock, rulebook: Rulebook, opened:
         ports={name: row.port for name, row in config.hubs.items() if row.port is not None},
     )
     return Services(
-        config, front, own, gateway, rulebook, ledger, index, flights, shelf, upstreams, metrics, status, opened.pop_all()
-    )
-
-
-async def _record(
-    config: Config, clock: SystemClock, epoch: Epoch, opened: AsyncExitStack
-) -> tuple[SqlIndex, SegmentLedger]:
-    """The ledger, and the index that follows it; closed in the order in which the last event still reaches both."""
-    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
-    opened.push_async_callback(index.close)
-    directory = config.ledger.path or config.data / "ledger"
-    feed = Feed(directory, index)
-    ledger = SegmentLedger(directory, clock, reserve=config.ledger.reserve, on_durable=feed.advance)
-    await ledger.start({"version": __version__, "policy": epoch.policy.digest})
-    following = asyncio.create_task(feed.run(), name="index follows ledger")
-
-    async def level() -> None:
-        feed.close()
-        await following
-
-    opened.push_async_callback(level)
-    opened.push_async_callback(ledger.close)
-    return index, ledger
+        config, front, own, gateway, rulebook, ledger, index, shelf, upstreams, metrics, status, opened.pop_all(),
+        advisories, share=share,
+    )  # fmt: skip
 
 
 async def keep_rules(recorder: Recorder, epoch: Epoch, lists: Mapping[str, ListConfig]) -> None:
@@ -273,6 +332,15 @@ async def keep_rules(recorder: Recorder, epoch: Epoch, lists: Mapping[str, ListC
         kept = await recorder.keep("list", data)
         if kept != epoch.lists[name].digest:
             raise InputError([Problem(str(row.source), "", "was written while it was being archived")])
+
+
+async def keep_advisories(recorder: Recorder, hub: str, loaded: Loaded) -> None:
+    """Archive the edition that decisions on `hub` will cite. Says how much it is, and what is doubtful in it."""
+    edition = loaded.edition
+    for problem in loaded.doubts[:20]:
+        log.warning("doubtful", problem=str(problem))
+    await recorder.keep("osv", edition.manifest)
+    log.info("advisories", hub=hub, digest=edition.digest, entries=edition.entries, projects=len(edition))
 
 
 def installation_key(path: Path) -> bytes:
@@ -294,71 +362,3 @@ def installation_key(path: Path) -> bytes:
     if len(key) != 32:
         raise InputError([Problem(str(path), "", f"holds {len(key)} bytes where an installation's key has 32")])
     return key
-
-
-def _upstream(name: str, row: HubConfig, config: Config) -> HttpUpstream:
-    # A private index is a place that files and pages come from, like any other origin.
-    private = ("{0.scheme}://{0.netloc}".format(urlsplit(row.private.upstream)),) if row.private.upstream else ()
-    return HttpUpstream(
-        name,
-        row.upstreams,
-        (*(row.origins or ()), *private),
-        token=row.token.reveal() if row.token else None,
-        proxy=config.outbound.proxy,
-        ca=config.outbound.ca,
-        limits=Limits(
-            connect=row.timeouts.connect.total_seconds(),
-            read=row.timeouts.read.total_seconds(),
-            user_agent=f"entrepot/{__version__}",
-        ),
-    )
-
-
-def _dialect(name: str, row: HubConfig, gateway: Gateway, upstream: Upstream, config: Config) -> Dialect:
-    """One configured hub, registered with the gateway."""
-    if row.dialect == "pypi":
-        index = PypiHub(
-            Settings(
-                name=name,
-                mount=row.mount,
-                hosts=row.hosts,
-                upstreams=row.upstreams,
-                index=row.index,
-                private_names=row.private.names,
-                private_upstream=row.private.upstream,
-                denied_project=row.denied_project,
-            ),
-            gateway,
-        )
-        gateway.register(index)
-        return PypiDialect(index, gateway)
-    options = Options(
-        name=name,
-        upstream_origins=tuple("{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in row.upstreams),
-        mount=row.mount,
-        hosts=row.hosts,
-        token=row.token is not None,
-        credentials=row.credentials,
-        online=row.grants.online,
-        outage=row.grants.outage,
-        unknown_routes=row.unknown_routes,
-        gone=row.gone,
-        lineage_patience=config.lineage.patience.total_seconds(),
-    )
-    hub = HuggingFaceHub(options, upstream, gateway)
-    gateway.register(hub)
-    return hub
-
-
-def _tls(config: Config) -> ssl.SSLContext | None:
-    tls = config.listen.tls
-    if tls.cert is None or tls.key is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(tls.cert, tls.key)
-    except (OSError, ssl.SSLError) as error:
-        raise InputError([Problem("listen.tls", "", f"cannot load certificate and key: {error}")]) from error
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -156,7 +156,7 @@ def test_make_lists_its_targets():
     """`make` alone lists every target with a line of help."""
     done = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
     listed = {line.split()[0] for line in done.stdout.splitlines()}
-    assert listed == {"help", "setup", "serve", "test", "check", "torture", "bench", "demo", "mutants", "clean"}
+    assert listed == {"help", "setup", "serve", "test", "check", "conformance", "fuzz", "torture", "bench", "demo", "mutants", "clean"}
 
 
 @pytest.mark.parametrize(("outcome", "code"), [("3 passed", 0), ("1 failed, 2 passed", 2)])

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mirror.audit.record import SALT, Prepared, Record, prepare
 from mirror.audit.writer import SEGMENT_SIZE, Writer
@@ -37,7 +37,7 @@ class LedgerTicket:
 
     __slots__ = ("_error", "_ledger", "_sealed", "_waiters", "lazy")
 
-    def __init__(self, ledger: SegmentLedger) -> None:
+    def __init__(self, ledger: GroupLedger) -> None:
         self._ledger = ledger
         self._sealed: Sealed | None = None
         self._error: str | None = None
@@ -112,26 +112,38 @@ class _Waitlist:
     lazy_answers: int = 0
 
 
-class SegmentLedger:
-    """core.ports.Ledger over a folder of segments, which this process owns from `start` to `close`.
+class Appender(Protocol):
+    """Where batches go: `audit.writer.Writer`, or the process that has one. One thread calls `append` and `heal`."""
 
-    `reserve` is in bytes, `flush_every` in seconds: how long repeats of allowed decisions may stay uncounted on disk.
-    `on_durable` is called in the loop after each group commit with the number of durable records (`Feed.advance`).
+    state: str
+    why: str
+
+    @property
+    def head(self) -> Head:
+        """Number of durable records and the leaf of the last."""
+
+    def append(self, batch: Sequence[Prepared]) -> Sequence[Record]:
+        """Durable on return, and of each the place. Raises `LedgerDown`, and then none of them counts as written."""
+
+    def heal(self) -> bool:
+        """Whether appending may go on."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+class GroupLedger:
+    """core.ports.Ledger over an appender: events in call order, in batches, by a thread of its own.
+
+    `flush_every` is in seconds: how long repeats of allowed decisions may stay uncounted on disk. `on_durable` is called
+    in the loop after each group commit with the number of durable records (`Feed.advance`).
     """
 
     def __init__(
-        self,
-        directory: Path,
-        clock: Clock,
-        *,
-        reserve: int = 1 << 30,
-        segment_size: int = SEGMENT_SIZE,
-        flush_every: float = 60.0,
-        on_durable: Callable[[int], None] | None = None,
+        self, writer: Appender, clock: Clock, *, flush_every: float, on_durable: Callable[[int], None] | None = None
     ) -> None:
-        self.directory = directory
         self._clock, self._flush_every, self._on_durable = clock, flush_every, on_durable
-        self._writer = Writer(directory, reserve=reserve, segment_size=segment_size)
+        self._writer = writer
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._waiting = _Waitlist()
@@ -156,20 +168,11 @@ class SegmentLedger:
         """Number of durable records and the leaf of the last."""
         return self._writer.head
 
-    async def start(self, detail: Mapping[str, object] | None = None) -> Torn | None:
-        """Open, recover, and write a `started` event with `detail` (versions, digests). Raises `InputError`, `LedgerDown`.
-
-        An incomplete last write of a process that died is cut, kept, recorded as `recovered` and returned.
-        """
+    def begin(self) -> None:
+        """Start the thread; the appender is open."""
         self._loop = asyncio.get_running_loop()
-        torn = await asyncio.to_thread(self._writer.open)
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
-        if torn is not None:
-            found = {"file": torn.file, "sequence": torn.sequence, "bytes": torn.size, "sha256": torn.digest}
-            self._record_own(EventKind.RECOVERED, found)
-        await self._record_own(EventKind.STARTED, detail or {}).durable()
-        return torn
 
     def record(self, event: Event) -> LedgerTicket:
         """Queue an event for the next group commit.
@@ -226,21 +229,23 @@ class SegmentLedger:
         self._rouse()
 
     async def close(self) -> None:
-        """Flush everything, with a `stopped` event. Safe to call twice."""
+        """Flush everything. Safe to call twice."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
         with self._lock:
             self._take_lazy()
-        if self.state != "down":
-            self._record_own(EventKind.STOPPED, {})
+        self._last_words()
         self._closing = True
         self._wake.set()
         await asyncio.to_thread(thread.join)
         self._writer.close()
 
-    def _record_own(self, kind: EventKind, detail: Mapping[str, object]) -> LedgerTicket:
-        return self.record(Event(kind, self._clock.now(), SELF, subject="ledger", detail=tuple(detail.items())))
+    def _last_words(self) -> None:
+        """What is recorded last of all, if anything."""
+
+    def _outage_over(self, since: str) -> None:
+        """The appender works again; in the writing thread."""
 
     def _check(self) -> None:
         if self._closing or self._writer.state == "down":
@@ -292,10 +297,8 @@ class SegmentLedger:
         if was_down and not self._down_since:
             self._down_since = self._clock.now().isoformat()
         if self._writer.heal() and was_down:
-            detail = (("outage", "nothing could be recorded"), ("since", self._down_since))
-            self._down_since = ""
-            event = Event(EventKind.RECOVERED, self._clock.now(), SELF, subject="ledger", detail=detail)
-            self._commit([_Queued(LedgerTicket(self), prepare(event, os.urandom(SALT)))])
+            since, self._down_since = self._down_since, ""
+            self._outage_over(since)
 
     def _take(self, *, flush: bool) -> list[_Queued]:
         with self._lock:
@@ -351,6 +354,61 @@ class SegmentLedger:
             ticket.wake()
         if self._on_durable is not None:
             self._on_durable(count)
+
+
+class SegmentLedger(GroupLedger):
+    """The ledger over a folder of segments, which this process owns from `start` to `close`. `reserve` is in bytes."""
+
+    def __init__(
+        self,
+        directory: Path,
+        clock: Clock,
+        *,
+        reserve: int = 1 << 30,
+        segment_size: int = SEGMENT_SIZE,
+        flush_every: float = 60.0,
+        on_durable: Callable[[int], None] | None = None,
+    ) -> None:
+        self.directory = directory
+        self._segments = Writer(directory, reserve=reserve, segment_size=segment_size)
+        super().__init__(self._segments, clock, flush_every=flush_every, on_durable=on_durable)
+
+    async def start(self, detail: Mapping[str, object] | None = None) -> Torn | None:
+        """Open, recover, and write a `started` event with `detail` (versions, digests). Raises `InputError`, `LedgerDown`.
+
+        An incomplete last write of a process that died is cut, kept, recorded as `recovered` and returned.
+        """
+        torn = await asyncio.to_thread(self._segments.open)
+        self.begin()
+        if torn is not None:
+            found = {"file": torn.file, "sequence": torn.sequence, "bytes": torn.size, "sha256": torn.digest}
+            self._record_own(EventKind.RECOVERED, found)
+        await self._record_own(EventKind.STARTED, detail or {}).durable()
+        return torn
+
+    def take(self, batch: Sequence[Prepared]) -> list[LedgerTicket]:
+        """Queue what another process of this node has prepared, next to one another. Raises `LedgerDown`.
+
+        What its tickets promise is the place; the events stay where they were made.
+        """
+        self._check()
+        queued = [_Queued(LedgerTicket(self), prepared) for prepared in batch]
+        with self._lock:
+            self._waiting.queue.extend(queued)
+        self._rouse()
+        return [one.ticket for one in queued]
+
+    def _record_own(self, kind: EventKind, detail: Mapping[str, object]) -> LedgerTicket:
+        return self.record(Event(kind, self._clock.now(), SELF, subject="ledger", detail=tuple(detail.items())))
+
+    def _last_words(self) -> None:
+        if self.state != "down":
+            self._record_own(EventKind.STOPPED, {})
+
+    def _outage_over(self, since: str) -> None:
+        detail = (("outage", "nothing could be recorded"), ("since", since))
+        event = Event(EventKind.RECOVERED, self._clock.now(), SELF, subject="ledger", detail=detail)
+        self._commit([_Queued(LedgerTicket(self), prepare(event, os.urandom(SALT)))])
 
 
 def _sealed(prepared: Prepared, record: Record) -> Sealed:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from mirror import config as configuration
+from mirror.config import Config
 from mirror.config_checks import remarks
-from mirror.core.errors import InputError
+from mirror.core.errors import InputError, Problem
+from mirror.hubs.pypi.osv_files import load as load_osv
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -28,6 +31,7 @@ def check(config_path: Path | None, as_json: bool) -> None:
     """Read the configuration; exit 2 with every problem and its place, one a line, when it is unusable."""
     try:
         config = configuration.load(config_path, os.environ)
+        notes = [*remarks(config), *_advisories(config)]
     except InputError as error:
         if not as_json:
             raise
@@ -35,13 +39,28 @@ def check(config_path: Path | None, as_json: bool) -> None:
             row = {"level": "error", "source": problem.source, "place": problem.place, "message": problem.message}
             click.echo(json.dumps(row, ensure_ascii=False))
         sys.exit(2)
-    notes = list(remarks(config))
     if as_json:
         click.echo(json.dumps({"file": str(config.file) if config.file else None, "sound": True, "notes": notes}))
         return
     click.echo(f"{config.file or 'defaults (no configuration file)'}: sound")
     for note in notes:
         click.echo(f"note: {note}")
+
+
+def _advisories(config: Config) -> Iterator[str]:
+    """Reads every OSV database through. Raises `InputError` with the problems of all of them."""
+    problems: list[Problem] = []
+    for name, row in config.hubs.items():
+        try:
+            loaded = load_osv(row.osv) if row.osv else None
+        except InputError as error:
+            problems += error.problems
+            continue
+        if loaded is not None:
+            yield f"hubs.{name}.osv: {loaded.edition.entries} entries, {len(loaded.edition)} projects of PyPI"
+            yield from map(str, loaded.doubts[:20])
+    if problems:
+        raise InputError(problems)
 
 
 @command.command()

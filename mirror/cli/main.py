@@ -26,6 +26,8 @@ COMMANDS: Final = {
     "policy": ("mirror.cli.policy:command", "Check, test and explain the policy."),
     "publisher": ("mirror.cli.publisher:command", "Look into the publisher catalogue, or check it."),
     "ledger": ("mirror.cli.ledger:command", "Read and verify the record of decisions."),
+    "cache": ("mirror.cli.cache:command", "Look at what is stored; keep it, remove it, hash it again."),
+    "sync": ("mirror.cli.sync:command", "Fetch what is wanted before anybody asks for it, and keep it."),
     "lock": ("mirror.cli.lock:command", "Turn lock files that were made elsewhere to the mirror."),
 }
 

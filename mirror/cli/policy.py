@@ -149,7 +149,8 @@ def _epoch(config_path: Path | None, path: Path | None, as_json: bool) -> Epoch:
         loaded = configuration.load(config_path or click.get_current_context().find_object(Path), os.environ)
         if path is not None and not path.exists():
             raise InputError([Problem(str(path), "", "no such file or folder")])
-        return load_epoch(path if path is not None else loaded.policy.path, loaded.catalogue, loaded.lists)
+        groups = None if loaded.file is None else loaded.clients.groups  # without a configuration nobody knows the groups
+        return load_epoch(path if path is not None else loaded.policy.path, loaded.catalogue, loaded.lists, groups=groups)
     except InputError as error:
         first = error.problems[0]
         if all(isinstance(problem, FailedTest) for problem in error.problems) and isinstance(first, FailedTest) and first.whole:

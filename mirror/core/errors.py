@@ -7,12 +7,14 @@ MirrorError
 ├── NotHere               the thing does not exist upstream, or (offline) was never fetched
 ├── Malformed             a request that no dialect can mean; 4xx
 ├── UpstreamError
-│   ├── UpstreamDown      not reached in time, 5xx after retries, rate-limited away
+│   ├── UpstreamDown      not reached in time, 5xx after retries
+│   │   └── QuotaSpent    it wants no more requests in this name for a while
 │   ├── UpstreamGarbage   reached, but the answer makes no sense; names upstream and fault
 │   └── HostNotAllowed    a host or address that the configuration does not name
 ├── IntegrityError        bytes that are not what was declared
 ├── StoreFull             no room under quota or on the disk
 ├── Pending               a fact is still being found out; try again after `retry_after` seconds
+├── Limited               the caller has used up what this mirror grants; try again after `retry_after` seconds
 └── LedgerDown            nothing can be recorded, so nothing may be answered
 """
 
@@ -96,6 +98,10 @@ class UpstreamDown(UpstreamError):
     """Not reached in time, or 5xx / 429 after our own retries: stale content may be served."""
 
 
+class QuotaSpent(UpstreamDown):
+    """429: nothing may be asked in this name for `retry_after` seconds, and nothing was sent if it was known before."""
+
+
 class UpstreamGarbage(UpstreamError):
     """An answer that makes no sense (bad HTTP, bad JSON, wrong range, over-long body): 502."""
 
@@ -122,6 +128,14 @@ class StoreFull(MirrorError):
 
 class Pending(MirrorError):
     """A needed fact is still being found out."""
+
+    def __init__(self, what: str, retry_after: float) -> None:
+        super().__init__(what)
+        self.what, self.retry_after = what, retry_after
+
+
+class Limited(MirrorError):
+    """A client asked more often than `clients.limits` grants it. `retry_after` is in seconds."""
 
     def __init__(self, what: str, retry_after: float) -> None:
         super().__init__(what)

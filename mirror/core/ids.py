@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS: Final = tuple(first + second for first in _CROCKFORD for second in _CROCKFORD)
 
 
 def ulid(now: datetime, entropy: bytes) -> str:
@@ -14,7 +15,7 @@ def ulid(now: datetime, entropy: bytes) -> str:
         raise ValueError("a ULID takes 10 bytes of entropy")
     milliseconds = max(0, min(int(now.timestamp() * 1000), 2**48 - 1))
     number = (milliseconds << 80) | int.from_bytes(entropy, "big")
-    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join(_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10))
 
 
 def is_ulid(text: str) -> bool:

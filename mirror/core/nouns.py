@@ -19,6 +19,7 @@ PYPI: Final = "pypi"
 _NAME_SAFE: Final = "/-._~"
 _VERSION_SAFE: Final = "-._~!+"
 _PATH_SAFE: Final = "/-._~!$&'()*+,;=:@"
+_VALUE_SAFE: Final = _PATH_SAFE.replace("&", "")  # which separates qualifiers
 
 
 class Kind(StrEnum):
@@ -103,7 +104,7 @@ class Artifact:
         base = f"pkg:{project.ecosystem}/{quote(project.name, safe=_NAME_SAFE)}"
         version = f"@{quote(self.revision, safe=_VERSION_SAFE)}" if self.revision else ""
         if project.ecosystem == PYPI:
-            return f"{base}{version}" + (f"?file_name={quote(self.path, safe=_PATH_SAFE)}" if self.path else "")
+            return f"{base}{version}" + (f"?file_name={quote(self.path, safe=_VALUE_SAFE)}" if self.path else "")
         qualifier = "" if project.kind is Kind.MODEL else f"?repo_type={project.kind}"
         return f"{base}{version}{qualifier}" + (f"#{quote(self.path, safe=_PATH_SAFE)}" if self.path else "")
 

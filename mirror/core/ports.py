@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mirror.core.actor import Credential
 from mirror.core.decision import Decision, Event, Sealed
@@ -33,7 +33,8 @@ class Ask:
 
     An absolute URL must be on a permitted origin. `credential` goes to the first upstream's own origin only (P5);
     None sends nothing; `use_service_token` sends the organisation's own. `follow` permits redirects to permitted
-    origins (never with a credential off the first origin); without it a 3xx is returned as it is.
+    origins (never with a credential off the first origin); without it a 3xx is returned as it is. `idle` is for streams
+    that may be silent for long (events, packs): seconds between two reads; it goes with a `patience` of its own.
     """
 
     target: str
@@ -46,6 +47,9 @@ class Ask:
     max_bytes: int = 64 * 1024 * 1024
     patience: float = 8.0  # seconds in all for a small answer; for a stream, until the headers and between two reads
     first_only: bool = False  # only the first upstream (gated content is never asked of a replica)
+    idle: float | None = None
+    xet: str = ""  # streams of large files: the raw target that permits having this file from the hub's Xet store instead
+    avoid: str = ""  # the origin of an upstream to try after all others: what it sent last was wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,15 @@ class Stream(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body. Raises `UpstreamDown` when it stalls or is cut short of its announced length."""
+
+
+@runtime_checkable
+class Redirected(Protocol):
+    """A `Stream` that tells where it came from in the end."""
+
+    @property
+    def location(self) -> str | None:
+        """The absolute URL to which redirects led, as sent; None without any. It may be signed: kept in memory only."""
 
 
 class Upstream(Protocol):
@@ -161,8 +174,8 @@ class Spool(Protocol):
         """
 
 
-class BlobStore(Protocol):
-    """Verified bytes by SHA-256."""
+class Blobs(Protocol):
+    """Verified bytes by SHA-256, for reading."""
 
     async def find(self, digest: Digest) -> Blob | None:
         """The blob, if it is here and has its recorded length; a broken one is a miss (P9)."""
@@ -172,6 +185,10 @@ class BlobStore(Protocol):
 
     async def read(self, blob: Blob, span: Span) -> bytes:
         """A part of a blob."""
+
+
+class BlobStore(Blobs, Protocol):
+    """Verified bytes by SHA-256."""
 
     async def adopt(self, spool: Spool, blob: Blob) -> Blob:
         """Take a finished, verified spool: fsync, rename, fsync the folder."""
@@ -220,6 +237,56 @@ class EntryIndex(Protocol):
 
     async def forget_entry(self, identity: str) -> None:
         """Drop an entry. Absent is fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A blob as the index knows it: its names, and when the last of them was used."""
+
+    blob: Blob
+    last_used: datetime
+    artifacts: tuple[Artifact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What is never evicted: every artifact that `pattern` names (SURFACE 4's grammar), now and later."""
+
+    pattern: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How much the index knows. `size` is in bytes, each blob counted once."""
+
+    entries: int
+    blobs: int
+    size: int
+    documents: int
+
+
+class HoldingIndex(Protocol):
+    """Blobs by use, and what is pinned."""
+
+    def idle_holdings(self, batch: int) -> AsyncIterator[Sequence[Holding]]:
+        """Every blob, the one whose last use is longest ago first, in batches of about `batch` names."""
+
+    async def forget_blob(self, digest: Digest) -> None:
+        """Drop every entry of a blob. Absent is fine."""
+
+    async def totals(self) -> Totals:
+        """Counted now (a second per million entries)."""
+
+    async def pins(self) -> Sequence[Pin]:
+        """All pins, the oldest first. Raises `IndexDown`: what is pinned must be known before anything is evicted."""
+
+    async def put_pin(self, pin: Pin) -> None:
+        """Keep a pin, in place of one with its pattern. Raises `IndexDown`."""
+
+    async def drop_pin(self, pattern: str) -> bool:
+        """Whether there was one. Raises `IndexDown`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +435,7 @@ TAIL = 64 * 1024
 BLOCK = 1024 * 1024
 
 __all__ = [
-    "BLOCK", "MAX_AGE_FOREVER", "TAIL", "Answer", "Archive", "Ask", "BlobStore", "Body", "Clock", "DocumentIndex",
-    "EntryIndex", "EventIndex", "Grant", "GrantIndex", "Hub", "Ledger", "Place", "PlaceIndex", "Project",
-    "Reservation", "Source", "Spool", "Stream", "Ticket", "Upstream",
+    "BLOCK", "MAX_AGE_FOREVER", "TAIL", "Answer", "Archive", "Ask", "BlobStore", "Blobs", "Body", "Clock", "DocumentIndex",
+    "EntryIndex", "EventIndex", "Grant", "GrantIndex", "Holding", "HoldingIndex", "Hub", "Ledger", "Pin", "Place",
+    "PlaceIndex", "Project", "Redirected", "Reservation", "Source", "Spool", "Stream", "Ticket", "Totals", "Upstream",
 ]

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from mirror.core.nouns import HUGGINGFACE, PYPI, Artifact, Kind, Project
 
 _RUN: Final = re.compile(r"[-_.]+")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _QUALIFIERS: Final = {HUGGINGFACE: "repo_type", PYPI: "file_name"}
 
 
@@ -36,14 +37,21 @@ def parse_artifact(text: str) -> Artifact:
     if ecosystem not in _QUALIFIERS:
         raise ValueError(f"{text!r}: package URLs of type {ecosystem!r} are not known here (huggingface, pypi)")
     name = _decoded(name, text)
-    if not name or not all(name.split("/")) or (ecosystem == PYPI and "/" in name):
+    if not _plain(name) or (ecosystem == PYPI and "/" in name):
         raise ValueError(f"{text!r} names no project")
     kind, path = _rest(ecosystem, query, _decoded(fragment, text), text)
-    if path and any(segment in ("", ".", "..") for segment in path.split("/")):
-        raise ValueError(f"{text!r}: the path must be relative and without dot segments")
+    if path and not _plain(path):
+        raise ValueError(f"{text!r}: the path must be relative and without dot segments or control characters")
+    revision = _decoded(version, text)
+    if _CONTROL.search(revision):
+        raise ValueError(f"{text!r}: the version holds a control character")
     name = normalise_pypi(name) if ecosystem == PYPI else name
-    return Artifact(Project(ecosystem, kind, name), _decoded(version, text), path)
+    return Artifact(Project(ecosystem, kind, name), revision, path)
 
+
+def _plain(text: str) -> bool:
+    """Whether a name or path has no empty segment, dot segment or control character; half a surrogate pair counts as one."""
+    return not _CONTROL.search(text) and all(segment not in ("", ".", "..") for segment in text.split("/"))
 
 
 def parse_loose(text: str) -> Artifact:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,22 +16,32 @@ import structlog
 import zstandard
 from sqlalchemy import Row, Table, bindparam, delete, select, update
 
-from mirror.core.nouns import Artifact, Blob, Digest, Document, DocumentKey, Entry, Kind, Project
+from mirror.core.nouns import Blob, Digest, Document, DocumentKey, Entry
 from mirror.core.ports import Grant, Place
 from mirror.index.engine import Database, IndexDown
+from mirror.index.rows import (
+    MALFORMED,
+    artifact_from,
+    artifact_json,
+    digest_from,
+    headers_from,
+    micros,
+    moment,
+    row_key,
+    storable,
+)
 from mirror.index.tables import documents, entries, grants, places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _LOG = structlog.get_logger("mirror.index")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 #: Bodies from this size are (de)compressed off the event loop.
 _LARGE: Final = 128 * 1024
 #: Rows of a large change that are made and handed over before other requests get their turn.
 _TURN: Final = 200
-_MALFORMED: Final = (ValueError, TypeError, KeyError, LookupError, OverflowError, zstandard.ZstdError)
+_MALFORMED: Final = (*MALFORMED, zstandard.ZstdError)
 
 
 class CacheTables:
@@ -39,7 +49,12 @@ class CacheTables:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.fault = ""
+        self._faults: dict[str, str] = {}
+
+    @property
+    def fault(self) -> str:
+        """What the last read and the last write came to grief on; empty when nothing did."""
+        return "; ".join(dict.fromkeys(self._faults.values()))
 
     async def get_document(self, key: DocumentKey) -> Document | None:
         """The page as stored, or None. A body that is not what its digest says is a miss."""
@@ -50,9 +65,9 @@ class CacheTables:
             body = await _unpacked(row.body, row.coding)
             if sha256(body).hexdigest() != row.digest:
                 raise ValueError("digest")
-            headers = _headers(row.headers)
+            headers = headers_from(row.headers)
             age = None if row.max_age is None else timedelta(microseconds=row.max_age)
-            return Document(key, row.status, headers, body, Digest("sha256", row.digest), _moment(row.fetched_at), age)
+            return Document(key, row.status, headers, body, Digest("sha256", row.digest), moment(row.fetched_at), age)
         except _MALFORMED:
             _damaged("documents", row.key)
             return None
@@ -65,7 +80,7 @@ class CacheTables:
             {
                 "key": _document_key(document.key),
                 "hub": document.key.hub,
-                "target": _storable(document.key.target),
+                "target": storable(document.key.target),
                 "status": document.status,
                 "headers": json.dumps(document.headers),
                 "body": body,
@@ -78,14 +93,14 @@ class CacheTables:
 
     async def get_entry(self, identity: str) -> Entry | None:
         """The entry of an artifact's identity, or None."""
-        row = await self._row(entries, _key(identity))
+        row = await self._row(entries, row_key(identity))
         if row is None:
             return None
         try:
-            blob = Blob(_digest(row.digest), int(row.size))
-            declared = None if row.declared is None else _digest(row.declared)
-            headers, stored = _headers(row.headers), _moment(row.stored_at)
-            return Entry(_artifact(row.artifact), blob, headers, stored, declared, row.restriction)
+            blob = Blob(digest_from(row.digest), int(row.size))
+            declared = None if row.declared is None else digest_from(row.declared)
+            headers, stored = headers_from(row.headers), moment(row.stored_at)
+            return Entry(artifact_from(row.artifact), blob, headers, stored, declared, row.restriction)
         except _MALFORMED:
             _damaged("entries", row.key)
             return None
@@ -95,13 +110,13 @@ class CacheTables:
         await self._put(
             entries,
             {
-                "key": _key(entry.artifact.identity),
-                "artifact": _artifact_json(entry.artifact),
+                "key": row_key(entry.artifact.identity),
+                "artifact": artifact_json(entry.artifact),
                 "digest": str(entry.blob.digest),
                 "size": entry.blob.size,
                 "headers": json.dumps(entry.headers),
                 "declared": None if entry.declared is None else str(entry.declared),
-                "restriction": _storable(entry.restriction),
+                "restriction": storable(entry.restriction),
                 "stored_at": micros(entry.stored_at),
                 "last_used": micros(entry.stored_at),
             },
@@ -112,21 +127,21 @@ class CacheTables:
         if not used:
             return
         statement = update(entries).where(entries.c.key == bindparam("entry")).values(last_used=bindparam("used"))
-        rows = [{"entry": _key(identity), "used": micros(moment)} for identity, moment in used.items()]
+        rows = [{"entry": row_key(identity), "used": micros(moment)} for identity, moment in used.items()]
         await self._change(statement, [rows])
 
     async def forget_entry(self, identity: str) -> None:
         """Absent is fine."""
-        await self._change(delete(entries).where(entries.c.key == _key(identity)), [None])
+        await self._change(delete(entries).where(entries.c.key == row_key(identity)), [None])
 
     async def get_grant(self, credential: str, project: str) -> Grant | None:
         """What the hub last said, however long ago: its age is the caller's to judge."""
-        row = await self._row(grants, _key(credential, project))
+        row = await self._row(grants, row_key(credential, project))
         if row is None:
             return None
         try:
             told = (row.status, row.code, row.message, row.cause)
-            return Grant(credential, project, bool(row.allowed), bool(row.public), _moment(row.at), *told)
+            return Grant(credential, project, bool(row.allowed), bool(row.public), moment(row.at), *told)
         except _MALFORMED:
             _damaged("grants", row.key)
             return None
@@ -136,28 +151,28 @@ class CacheTables:
         await self._put(
             grants,
             {
-                "key": _key(grant.credential, grant.project),
+                "key": row_key(grant.credential, grant.project),
                 "credential": grant.credential,
-                "project": _storable(grant.project),
+                "project": storable(grant.project),
                 "allowed": grant.allowed,
                 "public": grant.public,
                 "at": micros(grant.at),
                 "status": grant.status,
-                "code": _storable(grant.code),
-                "message": _storable(grant.message),
-                "cause": _storable(grant.cause),
+                "code": storable(grant.code),
+                "message": storable(grant.message),
+                "cause": storable(grant.cause),
             },
         )
 
     async def get_place(self, hub: str, path: str) -> Place | None:
         """The artifact that stands at an upstream path, or None."""
-        row = await self._row(places, _key(hub, path))
+        row = await self._row(places, row_key(hub, path))
         if row is None:
             return None
         try:
-            digest = None if row.digest is None else _digest(row.digest)
-            published = None if row.published_at is None else _moment(row.published_at)
-            return Place(hub, path, _artifact(row.artifact), digest, row.size, row.url, published)
+            digest = None if row.digest is None else digest_from(row.digest)
+            published = None if row.published_at is None else moment(row.published_at)
+            return Place(hub, path, artifact_from(row.artifact), digest, row.size, row.url, published)
         except _MALFORMED:
             _damaged("places", row.key)
             return None
@@ -166,7 +181,7 @@ class CacheTables:
         """Store or replace, all or none."""
         keyed: dict[str, Place] = {}
         for number, place in enumerate(found):
-            keyed[_key(place.hub, place.path)] = place
+            keyed[row_key(place.hub, place.path)] = place
             if number % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
         if not keyed:
@@ -181,9 +196,9 @@ class CacheTables:
             async with self._database.read() as connection:
                 found = (await connection.execute(select(table).where(table.c.key == key))).first()
         except IndexDown as error:
-            self._failed(error)
+            self._failed("read", error)
             return None
-        self.fault = ""
+        self._faults.pop("read", None)
         return found
 
     async def _put(self, table: Table, row: Mapping[str, Any]) -> None:
@@ -196,74 +211,35 @@ class CacheTables:
                 for rows in batches:
                     await connection.execute(statement, rows)
         except IndexDown as error:
-            self._failed(error)
+            self._failed("write", error)
+        else:
+            self._faults.pop("write", None)
 
-    def _failed(self, error: IndexDown) -> None:
-        if not self.fault:
+    def _failed(self, what: str, error: IndexDown) -> None:
+        if not self._faults:
             _LOG.error("index_down", fault=str(error))
-        self.fault = str(error)
+        self._faults[what] = str(error)
 
 
 def _damaged(table: str, key: str) -> None:
     _LOG.warning("index_row_damaged", table=table, key=key)
 
 
-def micros(moment: datetime) -> int:
-    """Whole microseconds since 1970 UTC."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def _moment(value: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=value)
-
-
-def _key(*parts: str) -> str:
-    """One fixed-length key of several texts; the JSON list keeps ("a", "bc") and ("ab", "c") apart."""
-    return sha256(json.dumps(parts).encode()).hexdigest()
-
-
 def _document_key(key: DocumentKey) -> str:
-    return _key(key.hub, key.target, key.scope, key.variant)
-
-
-def _storable(text: str) -> str:
-    """What both engines take in a text column: PostgreSQL has no NUL, neither has lone surrogates."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-
-
-def _headers(text: str) -> tuple[tuple[str, str], ...]:
-    return tuple((str(name), str(value)) for name, value in json.loads(text))
-
-
-def _digest(text: str) -> Digest:
-    algorithm, _, digits = text.partition(":")
-    if not digits:
-        raise ValueError(text)
-    return Digest(algorithm, digits)
+    return row_key(key.hub, key.target, key.scope, key.variant)
 
 
 def _place_row(key: str, place: Place) -> dict[str, Any]:
     return {
         "key": key,
         "hub": place.hub,
-        "path": _storable(place.path),
-        "artifact": _artifact_json(place.artifact),
+        "path": storable(place.path),
+        "artifact": artifact_json(place.artifact),
         "digest": None if place.digest is None else str(place.digest),
         "size": place.size,
-        "url": _storable(place.url),
+        "url": storable(place.url),
         "published_at": None if place.published_at is None else micros(place.published_at),
     }
-
-
-def _artifact_json(artifact: Artifact) -> str:
-    project = artifact.project
-    kind = project.kind.value
-    return json.dumps([project.ecosystem, kind, project.name, project.hub, project.hub_id, artifact.revision, artifact.path])
-
-
-def _artifact(text: str) -> Artifact:
-    ecosystem, kind, name, hub, hub_id, revision, path = json.loads(text)
-    return Artifact(Project(ecosystem, Kind(kind), name, hub, hub_id), revision, path)
 
 
 async def _packed(body: bytes) -> tuple[bytes, str]:

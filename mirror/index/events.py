@@ -10,7 +10,7 @@ import zstandard
 from sqlalchemy import ColumnElement, Select, delete, func, select
 
 from mirror.core.errors import InputError, Problem
-from mirror.index.cache import micros
+from mirror.index.rows import micros
 from mirror.index.tables import event_personal, event_records, event_terms, events
 
 if TYPE_CHECKING:

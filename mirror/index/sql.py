@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 from mirror.index.cache import CacheTables
 from mirror.index.engine import Database, open_database
 from mirror.index.events import EventTables
+from mirror.index.holdings import HoldingTables
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class SqlIndex(CacheTables, EventTables):
-    """core.ports.DocumentIndex, EntryIndex, GrantIndex, PlaceIndex and EventIndex on one database."""
+class SqlIndex(CacheTables, HoldingTables, EventTables):
+    """core.ports.DocumentIndex, EntryIndex, HoldingIndex, GrantIndex, PlaceIndex and EventIndex on one database."""
 
     def __init__(self, database: Database) -> None:
         CacheTables.__init__(self, database)
+        HoldingTables.__init__(self, database)
         EventTables.__init__(self, database)
 
     @classmethod

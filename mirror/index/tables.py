@@ -71,6 +71,15 @@ places = Table(
     Column("published_at", BigInteger),
 )
 
+pins = Table(
+    "pins",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("pattern", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
 #: One narrow row a record, walked newest first; `artifact` is cut to what an index entry holds.
 events = Table(
     "events",

@@ -30,7 +30,7 @@ from mirror.policy.rules import Network, Policy, Rule, Scope, Waived, tabulate
 from mirror.policy.subject import ON_UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from mirror.policy.catalogue import Catalogue
     from mirror.policy.conditions import Condition
@@ -50,6 +50,7 @@ class _Work:
 
     catalogue: Catalogue
     lists: Mapping[str, ScreeningList]
+    groups: Collection[str] | None = None
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     files: list[tuple[str, FileText]] = field(default_factory=list)
@@ -66,6 +67,9 @@ class _Work:
     def wrong(self, source: str, place: str, message: str) -> None:
         self.problems.append(Problem(source, place, message))
 
+    def building(self, source: str) -> Building:
+        return Building(source, self.sets, self.lists, self.catalogue, self.problems, self.warnings, self.screened, groups=self.groups)
+
 
 def compile_policy(
     texts: Sequence[tuple[str, str]],
@@ -74,13 +78,15 @@ def compile_policy(
     lists: Mapping[str, ScreeningList],
     *,
     run: bool = True,
+    groups: Collection[str] | None = None,
 ) -> Policy:
     """The policy that the files `texts` (name, YAML) state together, with its own tests run.
 
     Raises `InputError` with every fault of every file; where there is none, with one problem a test that does not hold.
-    `run` False leaves the tests to the caller (`evaluate.run_tests`).
+    `run` False leaves the tests to the caller (`evaluate.run_tests`). `groups` are those that clients can be in: others in
+    a scope are warned of; None leaves them alone.
     """
-    work = _Work(catalogue, lists)
+    work = _Work(catalogue, lists, groups)
     for source, text in texts:
         _file(work, source, text)
     _defaults(work)
@@ -262,8 +268,7 @@ def _rules(work: _Work, source: str, file: FileText) -> None:
             work.rule_ids.setdefault(rule_id, f"{place} in {source}" if len(work.files) > 1 else place)
             if raw.get("effect") == "allow":
                 work.permits.add(rule_id)
-        building = Building(source, work.sets, work.lists, work.catalogue, work.problems, work.warnings)
-        building.screened = work.screened
+        building = work.building(source)
         building.permits = isinstance(raw, dict) and raw.get("effect") == "allow"
         when = raw.get("when") if isinstance(raw, dict) else None
         read = _when(building, f"{place}.when", when) if isinstance(when, dict) else ()
@@ -311,7 +316,7 @@ def _rule(
 
 def _exceptions(work: _Work, source: str, file: FileText) -> None:
     for place, raw, stated in _each(work, source, "exceptions", file.exceptions, ExceptionText):
-        building = Building(source, work.sets, work.lists, work.catalogue, work.problems, work.warnings)
+        building = work.building(source)
         rule = raw.get("rule") if isinstance(raw, dict) else None
         if isinstance(rule, str) and rule not in work.rule_ids:
             near = difflib.get_close_matches(rule, work.rule_ids, n=1)
@@ -351,7 +356,7 @@ def _tests(work: _Work, source: str, file: FileText) -> None:
     for place, _, stated in _each(work, source, "tests", file.tests, TestText):
         if stated is None:
             continue
-        building = Building(source, work.sets, work.lists, work.catalogue, work.problems, work.warnings)
+        building = work.building(source)
         given = stated.given
         country = given.country.upper() if given.country else None
         if country is not None and country not in CODES:
@@ -386,6 +391,8 @@ def _purl(building: Building, place: str, text: str) -> Any:
 def _scope(building: Building, place: str, groups: Sequence[str], not_groups: Sequence[str], networks: Sequence[str]) -> Scope:
     if both := sorted(set(groups) & set(not_groups)):
         building.wrong(place, f"{both[0]!r} is both included and excluded")
+    _known_groups(building, f"{place}.groups", groups)
+    _known_groups(building, f"{place}.not_groups", not_groups)
     found: list[Network] = []
     for text in networks:
         try:
@@ -393,6 +400,15 @@ def _scope(building: Building, place: str, groups: Sequence[str], not_groups: Se
         except ValueError as error:
             building.wrong(f"{place}.networks", str(error))
     return Scope(frozenset(groups), frozenset(not_groups), tuple(found))
+
+
+def _known_groups(building: Building, place: str, names: Sequence[str]) -> None:
+    if building.groups is None:
+        return
+    for name in names:
+        if name not in building.groups:
+            near = difflib.get_close_matches(name, building.groups, n=1)
+            building.warn(place, f"clients.groups defines no group {name!r}: nobody is in it" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
 def _jurisdictions(building: Building, place: str, texts: Sequence[str]) -> frozenset[str]:

@@ -302,6 +302,35 @@ def _blocks_client(building: Building, place: str, raw: Any) -> Condition:
     return Condition("upstream.blocks_client", judge, frozenset({"blocked_countries", "client_country"}), None, salience=8)
 
 
+#: The verdicts of a hub's file scan, each with what it says of a file in a sentence (docs/policy.md).
+SCANS: Final = {
+    "safe": "was found safe by its hub's scan", "unscanned": "has not been scanned by its hub",
+    "queued": "is still being scanned by its hub", "error": "could not be scanned by its hub",
+    "caution": "calls for caution by its hub's scan", "suspicious": "was found suspicious by its hub's scan",
+    "unsafe": "was found unsafe by its hub's scan",
+}  # fmt: skip
+#: Verdicts that come before the hub's own.
+AWAITED: Final = frozenset({"unscanned", "queued", "error"})
+
+
+def _scan(building: Building, place: str, raw: Any) -> Condition:
+    """The verdict on one file; `source` of the fact is the scanner and its finding, which a person wants to read."""
+    pairs = words(building, place, raw, _choice({word: word for word in SCANS}, "a verdict of a scan"))
+    tests = [Test(word, frozenset(operand).__contains__) for word, operand in pairs]
+    permits = building.permits
+
+    def judge(subject: Subject, view: View) -> Outcome:
+        fact = subject.facts.scan
+        if fact is None or fact.value is None:
+            return (YES if permits else NO) if subject.whole else unknown("scan")
+        if not fits(tests, fact.value):
+            return NO
+        found = f" ({fact.source})" if ":" in fact.source else ""
+        return Outcome(HOLDS, SCANS.get(fact.value, f"was scanned as {fact.value}") + found, grade=fact.confidence)
+
+    return Condition("scan", judge, frozenset({"scan"}), None, salience=6)
+
+
 _GATES: Final = {"false": "false", "auto": "auto", "manual": "manual", "true": ("auto", "manual")}
 _BOOLS: Final = {"true": True, "false": False}
 _STATUS: Final = {word: word for word in ("active", "archived", "quarantined", "deprecated", "disabled")}
@@ -317,7 +346,7 @@ BUILDERS: Final[dict[str, Callable[[Building, str, Any], Condition]]] = {
     "file": _file,
     "license": _license,
     "attested": several("attested", "attested", "is attested by {}", only=PYPI),
-    "scan": several("scan", "scan", "was scanned as {}"),
+    "scan": _scan,
     "vulnerability": several("vulnerability", "vulnerabilities", "has the vulnerability {}"),
     "direct_url": several("direct_url", "direct_urls", "depends on the direct URL {}", only=PYPI),
     "client.country": _client_country,

@@ -15,6 +15,7 @@ from mirror.core.facts import GRADES, Ancestor, Fact, Facts, Publisher
 from mirror.core.nouns import Artifact, FileKind, Project
 from mirror.core.purl import parse_loose
 from mirror.decode import place_of, unknown_key
+from mirror.policy.conditions import SCANS
 from mirror.policy.countries import CODES
 from mirror.policy.derive import codes, derive
 from mirror.policy.measures import size
@@ -177,6 +178,12 @@ def _flag(_reading: _Reading, value: Any) -> bool:
     return value
 
 
+def _verdict(_reading: _Reading, value: Any) -> str:
+    if value not in SCANS:
+        raise ValueError(f"{value!r} is not a verdict of a scan; known: {', '.join(SCANS)}")
+    return str(value)
+
+
 def _word(_reading: _Reading, value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -184,7 +191,7 @@ def _word(_reading: _Reading, value: Any) -> str:
 _READERS: Final[Mapping[str, Callable[[_Reading, Any], Any]]] = {
     "publisher": _who, "publisher_countries": _countries, "origin": _countries, "ancestors": _walk, "license": _texts,
     "file_kind": _kind, "size": lambda _reading, value: int(size(value)), "published_at": _moment, "age_days": _days_ago,
-    "gated": _word, "yanked": _flag, "status": _word, "attested": _word, "scan": _word, "vulnerabilities": _texts,
+    "gated": _word, "yanked": _flag, "status": _word, "attested": _word, "scan": _verdict, "vulnerabilities": _texts,
     "direct_urls": _texts, "blocked_countries": _blocked, "names": _texts,
 }  # fmt: skip
 _NAMES: Final = {

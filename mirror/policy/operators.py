@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import operator
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -39,6 +39,7 @@ class Building:
     warnings: list[Problem] = field(default_factory=list)
     screened: dict[Any, Any] = field(default_factory=dict)  # what lists said of a publisher, shared by all rules
     permits: bool = False  # whether the rule at hand has effect allow
+    groups: Collection[str] | None = None  # the groups that exist, None where that is not known
 
     def wrong(self, place: str, message: str) -> None:
         """Note a problem."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.core.decision import Effect
 from mirror.core.nouns import PYPI, Artifact
+from mirror.policy.conditions import AWAITED, SCANS
 from mirror.policy.identity import by_whom
 
 if TYPE_CHECKING:
@@ -29,11 +30,14 @@ LIMIT: Final = 600
 _STEPS: Final = 4
 _PATH_LIMIT: Final = 120
 _SUGGESTED: Final = 3
-_FILE_FACTS: Final = frozenset({"kind", "file", "size"})
+_FILE_FACTS: Final = frozenset({"kind", "file", "size", "scan"})
+_SCANNED: Final = tuple(SCANS.values())
+_AWAITED: Final = tuple(SCANS[word] for word in sorted(AWAITED))
 _UNKNOWN: Final = {
     "client_country": "is requested from an unknown country",
     "lineage": "has a lineage that is not known in full",
     "upstream.blocks_client": "may be withheld by its hub",
+    "scan": "has a file of which its hub tells no scan",
 }
 
 
@@ -87,7 +91,7 @@ def sentence(
         return _fitted(f"Warning by {head}", said, ".")
     if effect is Effect.DENY:
         return _fitted(f"Blocked by {head}", said, f".{_instead(decisive)}")
-    return _fitted(f"Held by {head}", said, f"; {_until(effect, available)}.{_instead(decisive)}")
+    return _fitted(f"Held by {head}", said, f"; {_scanned(ruling) or _until(effect, available)}.{_instead(decisive)}")
 
 
 def _instead(decisive: Sequence[Ruling]) -> str:
@@ -104,6 +108,14 @@ def _fitted(head: str, said: str, tail: str) -> str:
     said = line(said)
     kept = len(said) - (len(whole) - LIMIT) - len("...")
     return line(f"{head}{said[: max(kept, 0)]}...{tail}")[:LIMIT]
+
+
+def _scanned(ruling: Ruling) -> str:
+    """What a quarantine waits for that a scan decided: nobody releases it, the hub's next verdict does."""
+    if ruling.hit.effect is not Effect.QUARANTINE or ruling.rule.release == "manual" or ruling.hit.unknown:
+        return ""
+    said = next((text for _, text in ruling.held.causes if text.startswith(_SCANNED)), "")
+    return "" if not said else "held until the hub has scanned it" if said.startswith(_AWAITED) else "held until the hub's scan says otherwise"
 
 
 def _until(effect: Effect, available: datetime | None) -> str:
@@ -123,7 +135,8 @@ def _file(artifact: Artifact, ruling: Ruling) -> str:
         return ""
     said = ruling.hit.cause
     path = artifact.path if len(artifact.path) <= _PATH_LIMIT else f"...{artifact.path[-_PATH_LIMIT:]}"
-    return f"{path} of " if said.startswith(("matches '", "is of kind", "has a file name")) or said.endswith(" bytes") else ""
+    named = said.startswith(("matches '", "is of kind", "has a file name", *_SCANNED)) or said.endswith(" bytes")
+    return f"{path} of " if named else ""
 
 
 def _doubted(everything: Sequence[Ruling]) -> str:

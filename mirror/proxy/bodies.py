@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from mirror.core.errors import IntegrityError, StoreFull, UpstreamDown, UpstreamGarbage
 from mirror.core.nouns import Blob, Span
-from mirror.proxy.flight import Flight, Reader
+from mirror.proxy.flight import Reader
 from mirror.proxy.sums import Sums
 from mirror.proxy.transfer import transfer
 from mirror.proxy.withhold import SMALL
@@ -23,7 +24,7 @@ from mirror.store.handle import Handle
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mirror.core.ports import BlobStore, Source, Upstream
+    from mirror.core.ports import Blobs, Source, Upstream
     from mirror.proxy.tuning import Tuning
 
 #: What to read of a body whose size is not known: everything, to its end.
@@ -70,19 +71,25 @@ class BlobBody:
 
     def __init__(
         self,
-        store: BlobStore,
+        store: Blobs,
         blob: Blob,
         *,
         headers: tuple[tuple[str, str], ...] = (),
         verified: bool = True,
         origin: str = "hit",
         doubt: Doubt = tuple,
+        leave: Callable[[], None] | None = None,
     ) -> None:
         self.size: int | None = blob.size
         self.etag = _etag(headers, f'"{blob.digest.hex}"')
         self.verified, self.headers, self.origin = verified, headers, origin
-        self._store, self._blob, self._doubt = store, blob, doubt
+        self._store, self._blob, self._doubt, self._leave = store, blob, doubt, leave or _nothing
         self._handle: Handle | None = None
+
+    @property
+    def blob(self) -> Blob:
+        """What is read."""
+        return self._blob
 
     @property
     def path(self) -> Path | None:
@@ -124,13 +131,30 @@ class BlobBody:
         """Let go of the file."""
         if self._handle is not None:
             self._handle.close()
+        leave, self._leave = self._leave, _nothing
+        leave()
+
+
+class Followed(Protocol):
+    """What a reader sees of a flight: `Flight` itself, or one in another process."""
+
+    source: Source
+    size: int | None
+    blob: Blob | None
+    generation: int
+
+    def descriptor(self) -> int:
+        """A descriptor of its own for a reader, good whatever becomes of the flight."""
+
+    async def available(self, reader: Reader, wanted: Span, request: Span) -> Span:
+        """As `Flight.available`."""
 
 
 class FlightBody:
     """A reader of a file that is still arriving, at its own place. Made by `Flights.join`, after `Flight.opened`."""
 
     def __init__(
-        self, flight: Flight, store: BlobStore, *, collapsed: bool, leave: Callable[[], None], doubt: Doubt
+        self, flight: Followed, store: Blobs, *, collapsed: bool, leave: Callable[[], None], doubt: Doubt
     ) -> None:
         source = flight.source
         declared = "" if source.declared is None else f'"{source.declared.hex}"'
@@ -151,6 +175,11 @@ class FlightBody:
     def verified(self) -> bool:
         """False once bytes of a part were given before the digest was known, or where no digest is declared."""
         return self._vouched
+
+    @property
+    def landed(self) -> Blob | None:
+        """What the flight became, once it has."""
+        return self._flight.blob
 
     @property
     def path(self) -> Path | None:
@@ -246,13 +275,16 @@ class PassBody:
         position, failures = span.start, 0
         end = span.stop if self.size is None else min(span.stop, self.size)
         stop = None if self.size is None else end
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._tuning.patience
         while position < end:
             before = position
+            ask = replace(self._source.ask, patience=max(until - clock(), 0.01))
             try:
-                async with transfer(self._upstream, self._source.ask, position, stop, size=self.size) as answer:
+                async with transfer(self._upstream, ask, position, stop, size=self.size) as answer:
                     at = answer.start
                     async with aclosing(answer.chunks()) as chunks:
-                        async for chunk in chunks:
+                        while chunk := await _in_time(chunks, until - clock()):
                             part = chunk[max(0, position - at) : max(0, end - at)]
                             at += len(chunk)
                             if part:
@@ -260,11 +292,12 @@ class PassBody:
                                 yield part
                             if position >= end:
                                 return
+                            until = clock() + self._tuning.patience
                 if self.size is None:
                     return
             except (UpstreamDown, UpstreamGarbage):
                 failures = 0 if position > before else failures + 1
-                if failures >= self._tuning.tries:
+                if failures >= self._tuning.tries or clock() >= until:
                     raise
                 await asyncio.sleep(self._tuning.backoff * 2**failures)
 
@@ -272,8 +305,16 @@ class PassBody:
         """Nothing is held."""
 
 
+async def _in_time(chunks: AsyncGenerator[bytes, None], seconds: float) -> bytes:
+    """The next chunk, empty at the end. Raises `UpstreamDown` after `seconds`."""
+    try:
+        return await asyncio.wait_for(anext(chunks, b""), seconds)
+    except TimeoutError:
+        raise UpstreamDown("", "sends nothing") from None
+
+
 def _nothing() -> None:
     pass
 
 
-__all__ = ["ENDLESS", "PIECE", "BlobBody", "FlightBody", "PassBody", "Restarting", "Sendable", "StoreFull"]
+__all__ = ["ENDLESS", "PIECE", "BlobBody", "FlightBody", "Followed", "PassBody", "Restarting", "Sendable", "StoreFull"]

@@ -11,9 +11,10 @@ from datetime import timedelta
 from typing import Final
 
 from mirror.audit.redaction import redacted
-from mirror.core.errors import NotHere, UpstreamDown
+from mirror.core.errors import NotHere, QuotaSpent, UpstreamDown
 from mirror.core.nouns import Digest, Document, DocumentKey
 from mirror.core.ports import Answer, Ask, Clock, DocumentIndex, Upstream
+from mirror.proxy.tuning import PATIENCE
 
 #: Response headers worth keeping with a page; everything else is about the connection, the quota or the caller.
 KEPT_HEADERS: Final = frozenset(
@@ -25,9 +26,9 @@ KEPT_HEADERS: Final = frozenset(
 )  # fmt: skip
 #: How long an upstream that did not answer is not asked again while a last known page can be given.
 HOLD_OFF: Final = timedelta(seconds=5)
-#: How long a caller waits for upstream where a last known page can be given: clients give up a HEAD after 10 s, and one
-#: request may need several pages.
-PATIENCE_WITH_KNOWN: Final = timedelta(seconds=3)
+#: The part of a client's patience for which upstream is waited for where a last known page can be given: one request may
+#: need several pages, and a file after them.
+WITH_KNOWN: Final = 1 / 3
 _MEMORY: Final = 64 * 1024 * 1024
 #: How many keys are known to be in nobody's index, so that a warm request runs no SQL.
 _ABSENT: Final = 20_000
@@ -42,14 +43,23 @@ class Documents:
     """Pages by key. One upstream request for a page however many ask; a memory of bounded size in front of the index."""
 
     def __init__(
-        self, index: DocumentIndex, upstreams: Mapping[str, Upstream], clock: Clock, *, offline: bool, memory: int = _MEMORY
+        self,
+        index: DocumentIndex,
+        upstreams: Mapping[str, Upstream],
+        clock: Clock,
+        *,
+        offline: bool,
+        memory: int = _MEMORY,
+        patience: Mapping[str, float] | None = None,
     ) -> None:
+        """`patience` is by the name of a hub: seconds that its clients wait for the head of an answer."""
         self._index, self._upstreams, self._clock, self._offline = index, upstreams, clock, offline
         self._memory: OrderedDict[DocumentKey, Document] = OrderedDict()
         self._absent: OrderedDict[DocumentKey, None] = OrderedDict()
         self._room = memory
         self._under_way: dict[DocumentKey, asyncio.Task[Document]] = {}
         self._hold_off: dict[str, float] = {}
+        self._patience = patience or {}
 
     async def get(
         self,
@@ -83,7 +93,7 @@ class Documents:
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
             task.add_done_callback(_retrieved)
         if known is not None:
-            done, _ = await asyncio.wait((task,), timeout=PATIENCE_WITH_KNOWN.total_seconds())
+            done, _ = await asyncio.wait((task,), timeout=self._patience.get(hub, PATIENCE) * WITH_KNOWN)
             if not done:  # the search goes on and ends in the cache
                 self._hold(hub)
                 return known
@@ -140,8 +150,9 @@ class Documents:
     ) -> Document:
         try:
             answer = await self._upstreams[hub].ask(_conditional(ask, known))
-        except UpstreamDown:
-            self._hold(hub)
+        except UpstreamDown as down:
+            if not isinstance(down, QuotaSpent):  # the quota of one name: the others are not kept from asking
+                self._hold(hub)
             if known is not None:
                 return known
             raise

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mirror.core.errors import IntegrityError, StoreFull, UpstreamDown
-from mirror.core.nouns import Blob, Span
+from mirror.core.nouns import Blob, Digest, Span
 from mirror.core.ports import BlobStore, Body, Clock, Source, Upstream
 from mirror.proxy.bodies import ENDLESS, BlobBody, FlightBody, PassBody, Restarting, Sendable
 from mirror.proxy.flight import Flight
 from mirror.proxy.transfer import transfer
-from mirror.proxy.tuning import Tuning
+from mirror.proxy.tuning import Lanes, Tuning
 
 if TYPE_CHECKING:
     from mirror.proxy.withhold import Withholding
@@ -22,6 +24,23 @@ if TYPE_CHECKING:
 OnLanded = Callable[[str, Blob, Source], Awaitable[None]]
 OnFault = Callable[[IntegrityError, str], Awaitable[None]]
 OnEnded = Callable[[str], None]
+
+
+class Transfers(Protocol):
+    """Flights as the gateway uses them: `Flights` itself, or those of a keeper."""
+
+    on_landed: OnLanded
+    on_fault: OnFault
+    on_ended: OnEnded
+
+    async def join(self, key: str, hub: str, source: Source) -> Body:
+        """As `Flights.join`."""
+
+    def hit(self, blob: Blob, source: Source) -> BlobBody:
+        """As `Flights.hit`."""
+
+    def in_flight(self, key: str) -> tuple[int, int | None] | None:
+        """As `Flights.in_flight`."""
 
 
 async def _ignore(*_: object) -> None:
@@ -49,15 +68,20 @@ class Flights:
         on_fault: OnFault = _ignore,
         *,
         tuning: Tuning | None = None,
+        patience: Mapping[str, float] | None = None,
+        lanes: Mapping[str, Lanes] | None = None,
     ) -> None:
-        self.on_landed, self.on_fault = on_landed, on_fault
+        """`patience` and `lanes` go before the tuning's, by the name of a hub."""
+        self.on_landed: OnLanded = on_landed
+        self.on_fault: OnFault = on_fault
         self.on_ended: OnEnded = _nothing
         self._store, self._upstream_of, self._clock = store, upstream_of, clock
-        self._tuning = tuning or Tuning()
+        self._tuning, self._patience, self._lanes = tuning or Tuning(), patience or {}, lanes or {}
         self._flights: dict[str, Flight] = {}
         self._hubs: dict[Flight, str] = {}
         self._tasks: dict[Flight, asyncio.Task[None]] = {}
         self._doubted: dict[str, tuple[float, list[Span]]] = {}
+        self._reading: Counter[Digest] = Counter()
 
     async def join(self, key: str, hub: str, source: Source) -> Body:
         """A body of the file that `key` names, from the flight in the air or a new one, which resumes what is on disk.
@@ -93,18 +117,29 @@ class Flights:
 
     def hit(self, blob: Blob, source: Source) -> BlobBody:
         """A finished blob under `source`'s headers, with what is remembered of wrong bytes that went out under its digest."""
+        self._reading[blob.digest] += 1
         return BlobBody(
             self._store,
             blob,
             headers=source.headers,
             verified=source.declared is not None,
             doubt=partial(self._doubts, source),
+            leave=partial(self._read, blob.digest),
         )
+
+    def in_use(self, digest: Digest) -> bool:
+        """Whether somebody reads a blob at this moment."""
+        return digest in self._reading
 
     def in_flight(self, key: str) -> tuple[int, int | None] | None:
         """Bytes arrived and size of the flight for `key`, or None."""
         flight = self._flights.get(key)
         return None if flight is None else (flight.arrived, flight.size)
+
+    def doubts(self) -> list[tuple[str, float, Sequence[Span]]]:
+        """What is remembered of wrong bytes that went out: (declared digest, seconds left to remember it, spans)."""
+        now = asyncio.get_running_loop().time()
+        return [(name, until - now, tuple(spans)) for name, (until, spans) in self._doubted.items() if until > now]
 
     async def close(self) -> None:
         """Stop all flights; what has arrived stays on disk for the next start."""
@@ -133,12 +168,19 @@ class Flights:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
+    def _read(self, digest: Digest) -> None:
+        self._reading[digest] -= 1
+        if not self._reading[digest]:
+            del self._reading[digest]
+
     def _doubts(self, source: Source) -> Sequence[Span]:
         until, spans = self._doubted.get(str(source.declared), (0.0, []))
         return spans if until > asyncio.get_running_loop().time() else ()
 
     def _launch(self, key: str, hub: str, source: Source) -> Flight:
-        flight = Flight(key, source, self._upstream_of(hub), self._store, landing=self, tuning=self._tuning)
+        flight = Flight(
+            key, source, self._upstream_of(hub), self._store, landing=self, tuning=self._tuned(hub), now=self._clock.now
+        )
         self._flights[key] = flight
         self._hubs[flight] = hub
         task = asyncio.create_task(flight.run(), name=f"flight {key}")
@@ -157,14 +199,13 @@ class Flights:
             self.on_ended(flight.key)
 
     async def _opened(self, flight: Flight) -> None:
-        """Wait for the first answer, but not past a client's patience for headers (10 s; huggingface.md section 2).
+        """Wait for the first answer, but not past a client's patience for headers.
 
-        Where the size is known the answer's head needs no upstream: it leaves at most `reply.body.FIRST` (5 s) after this.
+        Where the size is known the answer's head needs no upstream: it leaves at most `reply.body.FIRST` after this.
         """
         opened = asyncio.ensure_future(flight.opened())
-        limit = 8.0 if flight.source.size is None else 3.5
         try:
-            await asyncio.wait_for(opened, min(limit, flight.source.ask.patience + 1.0))
+            await asyncio.wait_for(opened, flight.patience * (0.9 if flight.source.size is None else 0.4))
         except TimeoutError:
             if flight.size is None or not flight.has_spool:
                 raise UpstreamDown("", "no answer yet; the transfer goes on", retry_after=5.0) from None
@@ -191,7 +232,11 @@ class Flights:
             with contextlib.suppress(UpstreamDown):
                 async with transfer(self._upstream_of(hub), source.ask, 0, None, size=None) as answer:
                     size = answer.size
-        return PassBody(source, self._upstream_of(hub), self._tuning, size, key)
+        return PassBody(source, self._upstream_of(hub), self._tuned(hub), size, key)
+
+    def _tuned(self, hub: str) -> Tuning:
+        patience, lanes = self._patience.get(hub, self._tuning.patience), self._lanes.get(hub, self._tuning.lanes)
+        return replace(self._tuning, patience=patience, lanes=lanes)
 
 
 __all__ = [
@@ -204,5 +249,6 @@ __all__ = [
     "PassBody",
     "Restarting",
     "Sendable",
+    "Transfers",
     "Tuning",
 ]

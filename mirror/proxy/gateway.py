@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from mirror.core.actor import Actor
 from mirror.core.decision import Admission, Effect, EventKind, RequestInfo, Verdict
 from mirror.core.errors import IntegrityError, NotHere, Refused
 from mirror.core.facts import Facts
+from mirror.core.http import cache_status
 from mirror.core.nouns import Artifact, Blob, Document, DocumentKey, Project
 from mirror.core.ports import Answer, Ask, Body, Clock, GrantIndex, Hub, PlaceIndex, Source
 from mirror.policy.derive import derive
 from mirror.policy.epoch import Epoch
 from mirror.policy.evaluate import evaluate
+from mirror.policy.reach import reaching
+from mirror.policy.rules import Rule
 from mirror.proxy.documents import Documents
-from mirror.proxy.flights import Flights
+from mirror.proxy.flights import Transfers
 from mirror.proxy.recorder import Recorder
 from mirror.proxy.shelf import Shelf
+from mirror.proxy.timed import timed
+from mirror.proxy.warm import Key, Warm, WarmAnswers
 
 #: How many names of left-out files a `steered` event spells out.
 _LISTED: Final = 100
@@ -34,7 +39,7 @@ class Gateway:
         epoch: Callable[[], Epoch],
         recorder: Recorder,
         documents: Documents,
-        flights: Flights,
+        flights: Transfers,
         shelf: Shelf,
         grants: GrantIndex,
         places: PlaceIndex,
@@ -42,6 +47,7 @@ class Gateway:
     ) -> None:
         self.clock, self.recorder, self.grants, self.places, self.offline = clock, recorder, grants, places, offline
         self._epoch, self._documents, self._flights, self._shelf = epoch, documents, flights, shelf
+        self._warm = WarmAnswers()
         self._hubs: dict[str, Hub] = {}
         self._landing: dict[str, dict[str, tuple[Artifact, Source]]] = {}
         self._issuer = object()
@@ -75,9 +81,8 @@ class Gateway:
         shared: Callable[[Answer], bool],
     ) -> Document:
         """A mutable page; see `Documents.get`. Its bytes are at hand as evidence for the decisions that follow."""
-        document = await self._documents.get(
-            hub, key, ask, max_age=max_age, negative_age=negative_age, shared=shared
-        )  # fmt: skip
+        with timed("pages"):
+            document = await self._documents.get(hub, key, ask, max_age=max_age, negative_age=negative_age, shared=shared)
         self.recorder.at_hand(document.digest.hex, document.body)
         return document
 
@@ -101,6 +106,11 @@ class Gateway:
         complete = derive(facts, artifact, epoch.catalogue, epoch.lineage)
         return evaluate(epoch.policy, artifact, complete, actor, self.clock.now())
 
+    def reaching(self, actor: Actor, whole: Artifact, facts: Facts) -> Rule | None:
+        """The rule that could refuse a part of a project although the whole is served; see `policy.reach`."""
+        epoch = self._epoch()
+        return reaching(epoch.policy, whole, derive(facts, whole, epoch.catalogue, epoch.lineage), actor, self.clock.now())
+
     async def admit(
         self,
         actor: Actor,
@@ -110,23 +120,27 @@ class Gateway:
         facts: Facts | None = None,
         head: bool = False,
         refusal: int | None = None,
+        detail: tuple[tuple[str, object], ...] = (),
     ) -> Admission:
         """Judge and record. Raises `Refused` once the refusal is durable; the hub's own errors pass through.
 
-        `refusal` is the status of a refusal's answer where it is not the verdict's own.
+        `refusal` is the status of a refusal's answer where it is not the verdict's own. `detail` goes on the record of what
+        is allowed.
         """
         epoch = self._epoch()
         if facts is None:
             needs = epoch.policy.needs_by_ecosystem[artifact.project.ecosystem]
             facts = await self._hubs[artifact.project.hub].describe(artifact, actor.credential, needs)
-        facts = derive(facts, artifact, epoch.catalogue, epoch.lineage)
-        verdict = evaluate(epoch.policy, artifact, facts, actor, self.clock.now())
+        with timed("judge"):
+            facts = derive(facts, artifact, epoch.catalogue, epoch.lineage)
+            verdict = evaluate(epoch.policy, artifact, facts, actor, self.clock.now())
         status = None if verdict.effect.serves else refusal
         recorded = await self.recorder.decision(
-            _kind(verdict), actor, artifact, facts, verdict, epoch, info, status=status
+            _kind(verdict), actor, artifact, facts, verdict, epoch, info, detail if verdict.effect.serves else (), status
         )  # fmt: skip
         if not verdict.effect.serves:
-            await recorded.ticket.durable()
+            with timed("record"):
+                await recorded.ticket.durable()
             raise Refused(recorded.decision)
         return Admission(actor, artifact, recorded.decision, recorded.ticket, self._issuer)
 
@@ -159,6 +173,24 @@ class Gateway:
         """Record something that is not a decision on an artifact; see `Recorder.note`."""
         await self.recorder.note(kind, actor, info, subject, detail)
 
+    # --- once more ------------------------------------------------------------------------------------------------
+
+    async def again(self, key: Key) -> Warm | None:
+        """An answer that was just given to the same caller, counted as given once more; None where it must be found anew."""
+        warm = self._warm.get(key, self._epoch().number, self.clock.now())
+        if warm is not None:
+            self.recorder.again(warm.admission.decision)
+            await self._shelf.used(warm.admission.artifact)
+        return warm
+
+    def remember(self, key: Key, admission: Admission, headers: tuple[tuple[str, str], ...], body: bytes | None, until: datetime) -> None:
+        """Keep an answer for the few seconds in which it may be given again, never past `until`, when page or right end.
+
+        Nothing is kept of an admission that is not on disk: counts of what never came into the ledger stand for nothing (P6).
+        """
+        if admission.issuer is self._issuer and admission.ticket.is_durable:
+            self._warm.put(key, admission, headers, body, until=until, epoch=self._epoch().number, now=self.clock.now())
+
     # --- bytes ----------------------------------------------------------------------------------------------------
 
     async def open(self, admission: Admission) -> Body:
@@ -169,7 +201,8 @@ class Gateway:
         if admission.issuer is not self._issuer:
             raise TypeError("an Admission is made by Gateway.admit and by nothing else")
         artifact = admission.artifact
-        source = await self._hubs[artifact.project.hub].locate(artifact, admission.actor.credential)
+        with timed("rights"):
+            source = await self._hubs[artifact.project.hub].locate(artifact, admission.actor.credential)
         blob = await self._shelf.find(artifact, source)
         if blob is not None:
             await self._shelf.used(artifact)
@@ -177,13 +210,20 @@ class Gateway:
         elif self.offline:
             raise NotHere(str(artifact), offline=True)
         else:
-            body = await self._fly(artifact, source)
+            with timed("fetch"):
+                body = await self._fly(artifact, source)
         try:
-            await admission.ticket.durable()
+            with timed("record"):
+                await admission.ticket.durable()
         except BaseException:
             await body.close()
             raise
         return body
+
+    async def standing(self, artifact: Artifact, source: Source) -> str:
+        """`Cache-Status` for an answer to HEAD, which opens nothing: what a GET would find in the store (RFC 9211)."""
+        blob = await self._shelf.find(artifact, source)
+        return cache_status("fwd=miss" if blob is None else "hit", verified=source.declared is not None)
 
     async def _fly(self, artifact: Artifact, source: Source) -> Body:
         sha256 = source.declared if source.declared and source.declared.algorithm == "sha256" else None

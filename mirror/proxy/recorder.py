@@ -100,6 +100,10 @@ class Recorder:
         _keep(self._by_id, decision.id, decision, _DECISIONS)
         return recorded
 
+    def again(self, decision: Decision) -> None:
+        """One more answer to an allowed decision that is durable already. Raises `LedgerDown` when nothing can be recorded."""
+        self._ledger.repeat(decision, must_be_durable=False)
+
     def _same(self, key: Hashable, verdict: Verdict, now: datetime) -> Recorded | None:
         """The event of which this answer would be a repeat."""
         known = self._recorded.get(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -37,6 +37,14 @@ class ListConfig(Protocol):
         """The file."""
 
 
+class Broken(Protocol):
+    """Something else that is re-read on change, and may be broken."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the newest files; () while they are in force."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuleSources:
     """Where rules come from. `policy` is a file, a folder of `*.yaml`, or None for the empty policy."""
@@ -44,6 +52,7 @@ class RuleSources:
     policy: Path | None
     catalogue: Sequence[str]
     lists: Mapping[str, ListConfig]
+    groups: Collection[str] | None = None  # those that clients can be in, for warnings; None: not known
 
     def files(self) -> Iterator[Path]:
         """Every file whose change is a change of rules."""
@@ -101,6 +110,7 @@ def load_epoch(
     *,
     previous: Epoch | None = None,
     now: datetime | None = None,
+    groups: Collection[str] | None = None,
 ) -> Epoch:
     """Everything that judges, from files. Raises `InputError` with every problem of every file at once.
 
@@ -125,7 +135,7 @@ def load_epoch(
             screened[name] = found
     publishers = collected(lambda: load_catalogue(catalogue), Catalogue([]))
     lineage = collected(load_lineage, Lineage([]))
-    policy = collected(lambda: compile_policy(texts, publishers, lineage, screened), None)
+    policy = collected(lambda: compile_policy(texts, publishers, lineage, screened, groups=groups), None)
     if problems or policy is None:
         raise InputError(problems)
     return Epoch(number=number, policy=policy, catalogue=publishers, lineage=lineage, lists=screened)
@@ -141,11 +151,17 @@ class Rulebook:
     def __init__(self, sources: RuleSources, now: Callable[[], datetime]) -> None:
         self._sources, self._now = sources, now
         self._state = sources.state()
-        self._epoch = load_epoch(sources.policy, sources.catalogue, sources.lists, number=1, now=now())
+        self._epoch = load_epoch(sources.policy, sources.catalogue, sources.lists, number=1, now=now(), groups=sources.groups)
         self._next: Epoch | None = None  # loaded, and waiting for `changed` to succeed
         self._begun: ContextVar[Epoch | None] = ContextVar("epoch of this request", default=None)
         self._watching: asyncio.Task[None] | None = None
-        self.problems: tuple[Problem, ...] = ()
+        self._problems: tuple[Problem, ...] = ()
+        self.beside: tuple[Broken, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What keeps newer files from being in force, those of what is watched `beside` the rules included."""
+        return (*self._problems, *(problem for one in self.beside for problem in one.problems))
 
     @property
     def current(self) -> Epoch:
@@ -184,7 +200,7 @@ class Rulebook:
             try:
                 self._next = await self._load()
             except InputError as error:
-                self.problems = error.problems
+                self._problems = error.problems
                 await failed(error)
                 return
         if self._next is None:
@@ -194,16 +210,16 @@ class Rulebook:
             await changed(fresh)
         except (MirrorError, OSError) as error:
             problem = Problem("rules", "", f"not in force yet, because they cannot be archived: {error}")
-            if self.problems != (problem,):
-                self.problems = (problem,)
+            if self._problems != (problem,):
+                self._problems = (problem,)
                 await failed(InputError([problem]))
             return
-        self._epoch, self._next, self.problems = fresh, None, ()
+        self._epoch, self._next, self._problems = fresh, None, ()
 
     async def _load(self) -> Epoch:
         sources = self._sources
         return await asyncio.to_thread(
-            load_epoch, sources.policy, sources.catalogue, sources.lists, previous=self._epoch, now=self._now()
+            load_epoch, sources.policy, sources.catalogue, sources.lists, previous=self._epoch, now=self._now(), groups=sources.groups
         )
 
     async def _watch(self, changed: Changed, failed: Failed) -> None:

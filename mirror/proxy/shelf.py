@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from mirror.core.nouns import Artifact, Blob, Entry
-from mirror.core.ports import BlobStore, Clock, EntryIndex, Source
+from mirror.core.ports import Blobs, Clock, EntryIndex, Source
 
 _REMEMBERED: Final = 20_000
-#: Last uses are written down together, this many at a time.
+#: Last uses are written down together, this many at a time, or those of this long: eviction goes by what is written.
 _USES: Final = 256
+_WITHIN: Final = timedelta(minutes=1)
 
 
 class Shelf:
     """Entries in memory in front of the index; a broken one is a miss (P9)."""
 
-    def __init__(self, entries: EntryIndex, store: BlobStore, clock: Clock) -> None:
+    def __init__(self, entries: EntryIndex, store: Blobs, clock: Clock) -> None:
         self._entries, self._store, self._clock = entries, store, clock
         self._known: OrderedDict[str, Entry] = OrderedDict()
         self._used: dict[str, datetime] = {}
+        self._written = clock.now()
 
     async def find(self, artifact: Artifact, source: Source) -> Blob | None:
         """The blob that `artifact` is, if it is here whole and is what `source` declares now.
@@ -48,13 +50,14 @@ class Shelf:
 
     async def used(self, artifact: Artifact) -> None:
         """A hit was served."""
-        self._used[artifact.identity] = self._clock.now()
-        if len(self._used) >= _USES:
+        now = self._clock.now()
+        self._used[artifact.identity] = now
+        if len(self._used) >= _USES or abs(now - self._written) >= _WITHIN:
             await self.flush()
 
     async def flush(self) -> None:
         """Write down when entries were last used."""
-        used, self._used = self._used, {}
+        used, self._used, self._written = self._used, {}, self._clock.now()
         if used:
             await asyncio.shield(self._entries.touch_entries(used))
 

@@ -16,6 +16,8 @@ from mirror.core.spans import SpanSet
 #: A request for no more than this is a footer or header read.
 SMALL: Final = 1024 * 1024
 MODES: Final = ("hold_tail", "serve", "wait")
+#: How much in front of what is held back leaves only as verification advances: enough for a drip of many minutes.
+_RESERVE: Final = 1024 * 1024
 
 
 class Withholding:
@@ -38,11 +40,17 @@ class Withholding:
         self.size = size
         self.withheld = Span(max(0, size - self._tail), size)
 
-    def allowed(self, wanted: Span, request: Span, arrived: int) -> int:
+    @property
+    def reserve(self) -> Span:
+        """What comes just before `withheld`, and leaves in step with verification: a drip for who waits for the end."""
+        room = min(_RESERVE, (self.size or 0) // 16, self.withheld.start)
+        return Span(self.withheld.start - room, self.withheld.start)
+
+    def allowed(self, wanted: Span, request: Span, arrived: int, hashed: int | None = None) -> int:
         """How far the bytes from `wanted.start` may leave now, unverified, for a read of `request`.
 
-        `arrived` is where the bytes that are here from `wanted.start` on end. Gives `wanted.start` when none may.
-        What is allowed counts as released.
+        `arrived` is where the bytes that are here from `wanted.start` on end, `hashed` how far verification has come
+        (None: nobody waits for it long). Gives `wanted.start` when none may. What is allowed counts as released.
         """
         stop = min(wanted.stop, arrived)
         whole = request.start == 0 and (self.size is None or request.stop >= self.size)
@@ -55,6 +63,9 @@ class Withholding:
                 self._make_way(request)
             if wanted.start < self.withheld.stop:
                 stop = min(stop, self.withheld.start)
+                if request.stop > self.withheld.start and (whole or len(request) > SMALL) and hashed is not None:
+                    reserve = self.reserve
+                    stop = min(stop, reserve.stop - len(reserve) * (self.size - hashed) // max(1, self.size))
         stop = max(stop, wanted.start)
         self.released.add(Span(wanted.start, stop))
         return stop

@@ -33,6 +33,7 @@ from mirror.core.http import (
 )
 from mirror.core.nouns import Span
 from mirror.proxy.bodies import ENDLESS, Restarting, Sendable
+from mirror.reply.patience import left
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -258,15 +259,15 @@ class _Source:
         self._sendable = body if isinstance(body, Sendable) and body.handle is not None else None
 
     async def first(self) -> None:
-        """Wait for the first bytes, not longer than `FIRST`. Raises what the body says instead of them."""
+        """Wait for the first bytes, not longer than `FIRST` or the client's patience. Raises what the body says instead."""
         if not len(self.span):
             return
         if self._sendable is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sendable.available(self.span, self.span), FIRST)
+                await asyncio.wait_for(self._sendable.available(self.span, self.span), left(self._request, FIRST))
             return
         following = self._pull()
-        await asyncio.wait({following}, timeout=FIRST)
+        await asyncio.wait({following}, timeout=left(self._request, FIRST))
         if following.done():
             following.result()
 
@@ -299,7 +300,7 @@ class _Source:
     async def _by_hand(self, writer: AbstractStreamWriter) -> None:
         sent = 0
         following = self._next or self._pull()
-        while chunk := await _while_connected(self._request, following):
+        while chunk := await while_connected(self._request, following):
             # Read ahead by one piece: the disk and the network at the same time.
             following = self._pull()
             sent += len(chunk)
@@ -323,7 +324,7 @@ class _Source:
                 if self._body.path is not None:
                     some = await body.available(wanted, self.span)
                 else:
-                    some = await _while_connected(self._request, body.available(wanted, self.span))
+                    some = await while_connected(self._request, body.available(wanted, self.span))
                 if not len(some):
                     raise IntegrityError("body", f"{self.span.stop} bytes", f"{position} bytes")
                 done = await self._stretch(out, handle, Span(position, min(some.stop, position + _STRETCH)))
@@ -413,7 +414,7 @@ async def _flushed(request: web.Request) -> None:
         await asyncio.sleep(0 if turns < 8 else 0.005)
 
 
-async def _while_connected(request: web.Request, work: Awaitable[T]) -> T:
+async def while_connected(request: web.Request, work: Awaitable[T]) -> T:
     """Await `work`, but not for a client that has left (nothing is written meanwhile that would tell)."""
     task = asyncio.ensure_future(work)
     try:

@@ -10,13 +10,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from aiohttp import web
 
 from mirror.core.actor import Actor, Credential
+
+#: How many callers are remembered, and how much of their fields.
+_REMEMBERED: Final = 4096
+_OFTEN: Final = 2048
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -42,13 +46,30 @@ class Identification:
     trusted_proxies: Sequence[Network]
     group_header: str | None
     key: bytes = field(repr=False)
+    _known: dict[Hashable, Actor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def fingerprint(self, secret: str, purpose: str) -> str:
         """HMAC-SHA-256 of `secret` for one purpose, 32 hex digits."""
         return hmac.new(self.key, f"{purpose}\0{secret}".encode(), hashlib.sha256).hexdigest()[:32]
 
     def actor(self, request: web.Request) -> Actor:
-        """The actor of a request. Never fails: what cannot be told is left empty."""
+        """The actor of a request. Never fails: what cannot be told is left empty.
+
+        Everything that it follows from is in the key under which it is remembered.
+        """
+        fields = request.headers
+        group = fields.get(self.group_header) if self.group_header else None
+        key = request.remote, fields.get("Authorization"), fields.get("User-Agent"), fields.get("X-Forwarded-For"), group
+        if len(fields.getall("X-Forwarded-For", ())) > 1 or sum(map(len, filter(None, key))) > _OFTEN:
+            return self._told(request)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[key] = self._told(request)
+        return known
+
+    def _told(self, request: web.Request) -> Actor:
         address, through_proxy = self._address(request)
         authorization = request.headers.get("Authorization", "").strip()
         if not (authorization.isascii() and authorization.isprintable()):

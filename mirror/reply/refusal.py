@@ -8,6 +8,7 @@ that it knows. Each dialect adds its own headers to what stands here.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,11 @@ PROBLEM: Final = "application/problem+json"
 #: Reason phrases longer than this are cut by front proxies and hidden by terminals.
 MAX_REASON: Final = 199
 
+#: Seconds that a client is told to wait where nothing better is known, and at most. Clients sleep for what they are told,
+#: five times over and without a word; how long the hub's quota lasts is the mirror's affair, not theirs.
+COME_BACK: Final = 5
+LONGEST_WAIT: Final = 30
+
 _TITLES: Final = {
     Effect.DENY: "Blocked by policy",
     Effect.QUARANTINE: "Held in quarantine by policy",
@@ -35,6 +41,12 @@ def one_line(text: str) -> str:
     """`text` as it may stand in a header or a reason phrase: one line of printable ASCII."""
     flat = " ".join(text.split())
     return "".join(character if " " <= character <= "~" else "?" for character in flat)
+
+
+def come_back(seconds: float | None = None) -> tuple[str, str]:
+    """`Retry-After` as all clients read it: whole seconds in digits, from 1 to `LONGEST_WAIT` (RFC 9110 section 10.2.3)."""
+    wait = COME_BACK if seconds is None else math.ceil(seconds)
+    return "Retry-After", str(min(max(1, wait), LONGEST_WAIT))
 
 
 def decision_url(call: Call, decision_id: str) -> str:
@@ -74,7 +86,8 @@ def problem(
     response = web.Response(
         status=status,
         reason=one_line(reason)[:MAX_REASON] if reason else None,
-        body=json.dumps(body, ensure_ascii=False).encode(),
+        # An upstream's header may hold bytes that are no UTF-8; they come here as halves of surrogate pairs.
+        body=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
         headers={"Content-Type": PROBLEM, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
     )
     for name, value in headers:

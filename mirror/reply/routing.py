@@ -8,10 +8,11 @@ mount is removed, and everything else stays as it came (P2).
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from functools import lru_cache
+from typing import Protocol, runtime_checkable
 
 from aiohttp import web
 
@@ -103,6 +104,15 @@ class Dialect(Protocol):
         """A route that is not in the table."""
 
 
+@runtime_checkable
+class Labelled(Protocol):
+    """A hub that clients also ask under a label before its own host name (`datasets-server.mirror.corp`)."""
+
+    @property
+    def labels(self) -> Mapping[str, Sequence[Route]]:
+        """The table of each label."""
+
+
 _SLASHES = re.compile(r"/{2,}")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ENCODED_CONTROL = re.compile(r"%[01][0-9a-f]|%7f")
@@ -120,6 +130,10 @@ def normal_path(raw_target: str) -> tuple[str, str]:
         raise Malformed("the request target is longer than 8192 characters", status=414)
     path, _, query = raw_target.partition("?")
     path = path.partition("#")[0]
+    return (_known_path(path) if len(path) <= _OFTEN else _normal(path)), query
+
+
+def _normal(path: str) -> str:
     if path.startswith(("http://", "https://")):  # RFC 9112 3.2.2, absolute-form
         path = "/" + path.split("/", 3)[3] if path.count("/") >= 3 else "/"
     if not path.startswith("/"):
@@ -135,7 +149,12 @@ def normal_path(raw_target: str) -> tuple[str, str]:
     for segment in re.split(r"/|%2f", lowered):
         if segment.replace("%2e", ".") in (".", ".."):
             raise Malformed("the path holds a dot segment")
-    return path, query
+    return path
+
+
+#: The same few paths are asked for again and again; longer ones are read anew, so that the memory stays small.
+_OFTEN = 512
+_known_path = lru_cache(4096)(_normal)
 
 
 def under(mount: str, path: str) -> str | None:

@@ -1,7 +1,8 @@
 """Blobs on a local disk.
 
     <root>/blobs/sha256/ab/cd/<64 hex>     a verified blob, read-only, complete from the moment it has this name
-    <root>/blobs/usage                     the bytes of all blobs together, CRC'd; lost or torn, it is counted again
+    <root>/blobs/usage                     the bytes of all blobs together, CRC'd; lost or torn, it is counted again.
+                                           Every process that adds or removes blobs reckons here what it did
     <root>/spool/<sha256 of key>.part      a file in the making, with its block map in .map (see `spool`)
     <root>/spool/<…>.<random>.part         the same for a key whose spool another process holds; never resumed
 
@@ -14,50 +15,56 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
 import struct
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from mirror.core.errors import IntegrityError, StoreFull
+from mirror.core.errors import StoreFull
 from mirror.core.nouns import Blob, Digest, Span
+from mirror.store.reading import LENGTH, DiskBlobs
 from mirror.store.spool import DiskSpool, is_held, open_spool_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from mirror.core.ports import Spool
 
-_T = TypeVar("_T")
+    Pressure = Callable[[int], Awaitable[int]]
+
 _USAGE: Final = struct.Struct(">QI")
-#: Where the file system keeps extended attributes, a blob's length is written beside it, and checked on each find.
-_LENGTH: Final = "user.entrepot.length"
-_HEX: Final = frozenset("0123456789abcdef")
 
 
-class DiskStore:
+class DiskStore(DiskBlobs):
     """`core.ports.BlobStore` on a local disk; one event loop.
 
     `quota` is the most that blobs and spools may take together, in bytes (None: no limit). `min_free` bytes of the
     file system stay free. Both are checked, with what running spools have yet to write, before a spool is opened.
     """
 
+    on_pressure: Pressure
+    """Awaited with the bytes that are lacking before a spool is refused; frees some and gives how many. Set by the owner."""
+
     def __init__(self, root: Path, quota: int | None = None, min_free: int = 0, *, threads: int = 8) -> None:
+        super().__init__(root, threads=threads)
+        self.on_pressure = _nothing_to_free
         self._blobs = root / "blobs" / "sha256"
         self._spools = root / "spool"
         self._usage_path = root / "blobs" / "usage"
         self._quota, self._min_free = quota, min_free
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="store")
         self._open: dict[DiskSpool, int] = {}
         self._idle: dict[Path, int] = {}
         self._used: int | None = None
+        self._reckoned: int | None = None  # what the file said when we last wrote or read it
+        self._reckoning = asyncio.Lock()
         self._opening = asyncio.Lock()
         self._counting: asyncio.Task[None] | None = None
+        self._freeing: asyncio.Task[None] | None = None
         self._blobs.mkdir(parents=True, exist_ok=True)
         self._spools.mkdir(parents=True, exist_ok=True)
         self._start()
@@ -73,24 +80,6 @@ class DiskStore:
         return sum(self._open.values()) + sum(self._idle.values())
 
     # --- the port -------------------------------------------------------------------------------------------------
-
-    async def find(self, digest: Digest) -> Blob | None:
-        """The blob, if it is here and has its recorded length; anything unreadable is a miss."""
-        if digest.algorithm != "sha256" or len(digest.hex) != 64 or not _HEX.issuperset(digest.hex):
-            return None
-        size = await self._run(_length, self._place(digest))
-        return None if size is None else Blob(digest, size)
-
-    def path(self, blob: Blob) -> Path | None:
-        """The file to send from."""
-        return self._place(blob.digest)
-
-    async def read(self, blob: Blob, span: Span) -> bytes:
-        """A part of a blob. Raises `IntegrityError` when the file is gone or shorter than it was."""
-        try:
-            return await self._run(_read_part, self._place(blob.digest), span)
-        except OSError as error:
-            raise IntegrityError(str(blob.digest), f"{blob.size} bytes", error.strerror or "unreadable") from error
 
     async def adopt(self, spool: Spool, blob: Blob) -> Blob:
         """Take a finished, verified spool of this store: fsync, rename, fsync the folder.
@@ -134,24 +123,30 @@ class DiskStore:
 
     # --- beyond the port ------------------------------------------------------------------------------------------
 
+    async def taken_away(self, size: int) -> None:
+        """Another hand removed `size` bytes of blobs."""
+        await self._count(-size)
+
     async def recount(self) -> int:
         """Count the bytes of all blobs again (seconds per million files); gives and keeps the result."""
         total = await self._run(_walk, self._blobs)
-        self._used = 0
-        await self._count(total)
+        async with self._reckoning:
+            self._used = self._reckoned = total
+            await self._run(_reckon, self._usage_path, None, total)
         return total
 
     async def close(self) -> None:
         """Let the threads finish."""
-        if self._counting is not None:
-            self._counting.cancel()
-        await asyncio.get_running_loop().run_in_executor(None, partial(self._executor.shutdown, wait=True))
+        for task in (self._counting, self._freeing):
+            if task is not None:
+                task.cancel()
+        await super().close()
 
     # --- room -----------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         """Cheap whatever the number of blobs: one small file and the folder of unfinished spools."""
-        self._used = _load_usage(self._usage_path)
+        self._used = self._reckoned = _load_usage(self._usage_path)
         if self._used is None and not any(self._blobs.iterdir()):
             self._used = 0
         for path in self._spools.iterdir():
@@ -164,9 +159,17 @@ class DiskStore:
         """Raise `StoreFull` unless `size` more bytes fit, `left` of which are on disk; old unfinished spools give way."""
         if self._used is None and self._counting is None:
             self._counting = asyncio.create_task(self._count_behind())
-        while not self._fits(size, left, await self._run(os.statvfs, self._spools)):
+        asked = False
+        while (lacking := self._lacking(size, left, await self._run(os.statvfs, self._spools))) > 0:
+            if not asked:  # before anything goes for it: another process may have made room
+                asked = True
+                await self._count(0)
+                continue
             if not self._idle:
-                raise StoreFull(size)
+                never = self._quota is not None and size > self._quota
+                if never or not await self.on_pressure(lacking):
+                    raise StoreFull(size)
+                continue
             path = min(self._idle, key=_age)
             self._idle.pop(path)
             path.with_suffix(".map").unlink(missing_ok=True)
@@ -175,15 +178,24 @@ class DiskStore:
     async def _count_behind(self) -> None:
         await self.recount()
 
-    def _fits(self, size: int, left: int, system: os.statvfs_result) -> bool:
-        if self._quota is not None and self.used + self.reserved + size > self._quota:
-            return False
+    async def _free_behind(self, lacking: int) -> None:
+        """For whoever comes next: a spool whose size nobody knew could not wait."""
+        try:
+            await self.on_pressure(lacking)
+        finally:
+            self._freeing = None
+
+    def _lacking(self, size: int, left: int, system: os.statvfs_result) -> int:
+        """How many bytes more must be free for `size` to fit; at most 0 where it does."""
         unwritten = sum(max(0, room - sum(map(len, spool.present()))) for spool, room in self._open.items())
-        return system.f_bavail * system.f_frsize - unwritten - max(0, size - left) >= self._min_free
+        on_disk = self._min_free + unwritten + max(0, size - left) - system.f_bavail * system.f_frsize
+        return on_disk if self._quota is None else max(on_disk, self.used + self.reserved + size - self._quota)
 
     def _grow(self, spool: DiskSpool, more: int) -> None:
         """Room for a spool whose size nobody knows, as it comes."""
-        if not self._fits(more, 0, os.statvfs(self._spools)):
+        lacking = self._lacking(more, 0, os.statvfs(self._spools))
+        if lacking > 0:
+            self._freeing = self._freeing or asyncio.create_task(self._free_behind(lacking))
             raise StoreFull(more)
         self._open[spool] = self._open.get(spool, 0) + more
 
@@ -204,42 +216,21 @@ class DiskStore:
         return spool
 
     async def _count(self, change: int) -> None:
+        """Take a change of ours into account, and what other processes changed since we last looked."""
         self._used = max(0, self.used + change)
-        await self._run(_save_usage, self._usage_path, self._used)
+        async with self._reckoning:
+            before, after = await self._run(_reckon, self._usage_path, change, self.used)
+            if before is not None:
+                self._used = after if self._reckoned is None else max(0, self.used + before - self._reckoned)
+            self._reckoned = after
 
-    def _place(self, digest: Digest) -> Path:
-        return self._blobs / digest.hex[:2] / digest.hex[2:4] / digest.hex
 
-    async def _run(self, function: Callable[..., _T], *arguments: object) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, partial(function, *arguments))
+async def _nothing_to_free(_: int) -> int:
+    return 0
 
 
 def _private(path: Path) -> bool:
     return path.name.count(".") > 1
-
-
-def _length(path: Path) -> int | None:
-    """The length of a blob's file; None if it is absent, unreadable or not as long as was recorded."""
-    try:
-        size = path.stat().st_size
-    except OSError:
-        return None
-    try:
-        recorded = int(os.getxattr(path, _LENGTH))
-    except (OSError, ValueError):
-        return size if os.access(path, os.R_OK) else None
-    return size if size == recorded and os.access(path, os.R_OK) else None
-
-
-def _read_part(path: Path, span: Span) -> bytes:
-    with path.open("rb", buffering=0) as file:
-        data = os.pread(file.fileno(), len(span), span.start)
-        while len(data) < len(span):
-            more = os.pread(file.fileno(), len(span) - len(data), span.start + len(data))
-            if not more:
-                raise OSError(errno.EIO, "shorter than it was")
-            data += more
-        return data
 
 
 def _adopt(source: Path, block_map: Path, target: Path, size: int) -> int:
@@ -250,7 +241,7 @@ def _adopt(source: Path, block_map: Path, target: Path, size: int) -> int:
             os.ftruncate(descriptor, size)
         os.fchmod(descriptor, 0o440)
         with contextlib.suppress(OSError):  # no extended attributes here: the index is the only witness of the length
-            os.setxattr(descriptor, _LENGTH, str(size).encode())
+            os.setxattr(descriptor, LENGTH, str(size).encode())
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -307,16 +298,30 @@ def _walk(folder: Path) -> int:
 
 def _load_usage(path: Path) -> int | None:
     try:
-        used, check = _USAGE.unpack(path.read_bytes())
-    except (OSError, struct.error):
+        return _usage_in(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _usage_in(data: bytes) -> int | None:
+    try:
+        used, check = _USAGE.unpack(data)
+    except struct.error:
         return None
     return used if zlib.crc32(_USAGE.pack(used, 0)) == check else None
 
 
-def _save_usage(path: Path, used: int) -> None:
-    """Written in place: torn by a crash it fails its CRC and is counted again."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+def _reckon(path: Path, change: int | None, ours: int) -> tuple[int | None, int]:
+    """What the file said, and what it says now: `change` more, or `ours` where it said nothing or `change` is None.
+
+    Written in place: torn by a crash it fails its CRC and is counted again.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
-        os.pwrite(descriptor, _USAGE.pack(used, zlib.crc32(_USAGE.pack(used, 0))), 0)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # until it is closed
+        before = _usage_in(os.pread(descriptor, _USAGE.size + 1, 0))
+        after = ours if before is None or change is None else max(0, before + change)
+        os.pwrite(descriptor, _USAGE.pack(after, zlib.crc32(_USAGE.pack(after, 0))), 0)
+        return before, after
     finally:
         os.close(descriptor)

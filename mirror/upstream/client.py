@@ -20,11 +20,12 @@ import aiohttp
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
-from mirror.core.errors import HostNotAllowed, UpstreamDown, UpstreamError, UpstreamGarbage
+from mirror.core.errors import HostNotAllowed, QuotaSpent, UpstreamDown, UpstreamError, UpstreamGarbage
 from mirror.core.ports import Answer, Ask
 from mirror.upstream.codings import ACCEPTED, CodingError, coded, decode
 from mirror.upstream.destinations import Destinations, GuardedResolver, origin
 from mirror.upstream.faults import TRANSIENT, Settled, retry_after, translate
+from mirror.upstream.quota import Spent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -49,6 +50,10 @@ _PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 _UNSTATED: Final = Ask("").patience
 #: Signed URLs and `Link` headers are long.
 _HEADER_LINE: Final = 64 * 1024
+#: Seconds for which an upstream that did not answer is tried after the others.
+_TRIED_LAST: Final = 5.0
+#: Whose quota a request with the organisation's own token is charged to.
+_SERVICE: Final = "service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +69,14 @@ class Limits:
 
 @dataclass(slots=True)
 class _Hop:
-    """One request on the wire. `secret` is the `Authorization` value, for this origin only."""
+    """One request on the wire. `secret` is the `Authorization` value, for this origin only; `scope` is whose it is."""
 
     url: URL
     method: str
     headers: dict[str, str]
     body: bytes | None
     secret: str | None = field(repr=False)
+    scope: str = ""
 
 
 class HttpUpstream:
@@ -106,6 +112,8 @@ class HttpUpstream:
         if ca is not None:
             self._ssl.load_verify_locations(cafile=str(ca))
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._spent = Spent()
+        self._silent: dict[str, float] = {}
 
     # --- the port -------------------------------------------------------------------------------------------------
 
@@ -136,13 +144,17 @@ class HttpUpstream:
 
     def _patience(self, ask: Ask) -> float:
         """What this upstream is given in seconds: an ask that says nothing goes by the configuration."""
+        if ask.idle is not None:
+            return ask.patience
         return self._limits.read if ask.patience == _UNSTATED else min(ask.patience, self._limits.read)
 
     # --- choosing an upstream -------------------------------------------------------------------------------------
 
     async def _somewhere(self, ask: Ask, go: Callable[[_Hop, float], Awaitable[T]], deadline: float) -> T:
         """The first upstream's answer, or that of the next one in order when it is down or makes no sense."""
-        hops = self._hops(ask)
+        # One that did not answer just now is tried last: else each of the pages that a request needs would wait for it anew.
+        hops = sorted(self._hops(ask), key=lambda hop: self._silent.get(origin(hop.url), 0.0) > _loop_time())
+        hops.sort(key=lambda hop: origin(hop.url) == ask.avoid)
         failure: UpstreamError | None = None
         for index, hop in enumerate(hops):
             remaining = deadline - _loop_time()
@@ -153,6 +165,8 @@ class HttpUpstream:
                 raise
             except UpstreamError as error:
                 failure = failure or error
+                if isinstance(error, UpstreamDown) and not isinstance(error, QuotaSpent):
+                    self._silent[origin(hop.url)] = _loop_time() + _TRIED_LAST
         raise failure or UpstreamDown(self._first, "is not configured")
 
     def _hops(self, ask: Ask) -> list[_Hop]:
@@ -171,15 +185,16 @@ class HttpUpstream:
         for name, value in ask.headers.items():
             if name.lower() not in _OURS:
                 headers[next((known for known in headers if known.lower() == name.lower()), name)] = value
-        return _Hop(url, ask.method, headers, ask.body, self._secret(ask, url) if first else None)
+        secret, scope = self._secret(ask, url) if first else (None, "")
+        return _Hop(url, ask.method, headers, ask.body, secret, scope)
 
-    def _secret(self, ask: Ask, url: URL) -> str | None:
-        """The `Authorization` value for the first upstream's own origin; None for any other (P5)."""
+    def _secret(self, ask: Ask, url: URL) -> tuple[str | None, str]:
+        """The `Authorization` value for the first upstream's own origin, and whose it is; None for any other origin (P5)."""
         if origin(url) != self._first:
-            return None
+            return None, ""
         if ask.credential is not None:
-            return ask.credential.header
-        return f"Bearer {self._token}" if ask.use_service_token and self._token else None
+            return ask.credential.header, ask.credential.fingerprint
+        return (f"Bearer {self._token}", _SERVICE) if ask.use_service_token and self._token else (None, "")
 
     async def _persist(self, hop: _Hop, go: Callable[[_Hop, float], Awaitable[T]], until: float) -> T:
         """One upstream, several times where that is harmless and may help."""
@@ -194,7 +209,7 @@ class HttpUpstream:
             # Full jitter: clients that failed together must not come back together.
             pause = random.uniform(0, self._limits.backoff * 4**attempt)  # noqa: S311 - not a secret
             pause = max(pause, failure.retry_after or 0.0)
-            settled = isinstance(failure, Settled) or not isinstance(failure, UpstreamDown)
+            settled = isinstance(failure, (Settled, QuotaSpent)) or not isinstance(failure, UpstreamDown)
             if settled or attempt + 1 == tries or _loop_time() + pause >= until:
                 raise failure
             await asyncio.sleep(pause)
@@ -221,7 +236,9 @@ class HttpUpstream:
 
     async def _opened(self, ask: Ask, hop: _Hop, _: float) -> HttpStream:
         hop.headers["Accept-Encoding"] = "identity"
-        response = await self._exchange(ask, hop, self._patience(ask), "streams")
+        # What may be silent for long holds its connection for long: downloads must not wait for it.
+        use, read_limit = ("streams", self._patience(ask)) if ask.idle is None else ("idle", ask.idle)
+        response = await self._exchange(ask, hop, read_limit, use)
         upstream = origin(hop.url)
         try:
             self._reject_failure(response, upstream)
@@ -230,7 +247,10 @@ class HttpUpstream:
         except BaseException:
             response.close()
             raise
-        return HttpStream(response, upstream)
+        if ask.idle is None:
+            _impatient(response, self._patience(ask) / 2)
+        # The URL itself, for whoever goes on with this file: a signed one is good for further ranges.
+        return HttpStream(response, upstream, None if response.url == hop.url else str(response.url))
 
     async def _exchange(self, ask: Ask, hop: _Hop, read_limit: float, use: str) -> aiohttp.ClientResponse:
         """The response after permitted redirects; its body is still to be read. Every hop is checked against the list."""
@@ -238,6 +258,8 @@ class HttpUpstream:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._limits.connect, sock_read=max(read_limit, 0.001))
         for _ in range(_MAX_HOPS + 1):
             self._destinations.check(hop.url, through_proxy=self._proxy is not None)
+            if wait := self._spent.left(origin(hop.url), hop.scope, _loop_time()):
+                raise QuotaSpent(origin(hop.url), "has answered 429 and is left alone for a while", retry_after=wait)
             headers = dict(hop.headers)
             if hop.secret is not None:
                 headers["Authorization"] = hop.secret
@@ -245,6 +267,9 @@ class HttpUpstream:
                 hop.method, hop.url, headers=headers, data=hop.body, allow_redirects=False, timeout=timeout,
                 proxy=self._proxy, skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
             )  # fmt: skip
+            if response.status == 429:
+                response.close()
+                raise self._stay_away(hop, response)
             following = self._following(hop, response) if ask.follow else None
             if following is None:
                 return response
@@ -259,20 +284,27 @@ class HttpUpstream:
             return None
         if hop.method not in ("GET", "HEAD") and response.status not in (307, 308):
             return None
-        url = _url(urljoin(str(hop.url), quote(location.partition("#")[0], safe=_PRINTABLE)), origin(hop.url))
+        url = _url(location.partition("#")[0], origin(hop.url), str(hop.url))
         if origin(url) == origin(hop.url):
-            return _Hop(url, hop.method, hop.headers, hop.body, hop.secret)
+            return _Hop(url, hop.method, hop.headers, hop.body, hop.secret, hop.scope)
         abroad = {name: value for name, value in hop.headers.items() if name.lower() in _ABROAD}
         return _Hop(url, hop.method, abroad, hop.body, None)
 
+    def _stay_away(self, hop: _Hop, response: aiohttp.ClientResponse) -> QuotaSpent:
+        """Obey a 429, whoever asks next in the same name: the quota is that of the origin that said so."""
+        wait = self._spent.say(origin(hop.url), hop.scope, self._wait(response), _loop_time())
+        return QuotaSpent(origin(hop.url), "answered 429", retry_after=wait)
+
+    def _wait(self, response: aiohttp.ClientResponse) -> float | None:
+        return retry_after({name.lower(): value for name, value in response.headers.items()}, self._now())
+
     def _reject_failure(self, response: aiohttp.ClientResponse, upstream: str) -> None:
-        """Raises for 429 and 5xx, which say nothing about what was asked for."""
+        """Raises for 5xx, which say nothing about what was asked for."""
         status = response.status
-        if status != 429 and status < 500:
+        if status < 500:
             return
-        wait = retry_after({name.lower(): value for name, value in response.headers.items()}, self._now())
         kind = UpstreamDown if status in TRANSIENT else Settled
-        raise kind(upstream, f"answered {status}", retry_after=wait)
+        raise kind(upstream, f"answered {status}", retry_after=self._wait(response))
 
     def _opened_session(self, use: str) -> aiohttp.ClientSession:
         """One pool for small answers and one for streams: long downloads must not leave a page without a connection."""
@@ -293,9 +325,9 @@ class HttpUpstream:
 class HttpStream:
     """`core.ports.Stream` over one response."""
 
-    def __init__(self, response: aiohttp.ClientResponse, upstream: str) -> None:
-        """Take over a response whose headers have come."""
-        self._response = response
+    def __init__(self, response: aiohttp.ClientResponse, upstream: str, location: str | None = None) -> None:
+        """Take over a response whose headers have come; `location` as in `core.ports.Redirected`."""
+        self._response, self.location = response, location
         self.status, self.upstream = response.status, upstream
         self.headers = _kept(response, plain=True)
 
@@ -319,6 +351,14 @@ class HttpStream:
             self._response.close()
 
 
+def _impatient(response: aiohttp.ClientResponse, seconds: float) -> None:
+    """Let a body stand still for `seconds` only: another connection must still bring bytes within a client's patience."""
+    protocol = None if response.connection is None else response.connection.protocol
+    if protocol is not None:
+        protocol.read_timeout = seconds
+        protocol.start_timeout()
+
+
 async def _bounded(response: aiohttp.ClientResponse, limit: int, upstream: str) -> bytes:
     parts: list[bytes] = []
     size = 0
@@ -340,9 +380,11 @@ def _shown(url: URL) -> str:
     return origin(url) + url.raw_path
 
 
-def _url(raw: str, upstream: str) -> URL:
-    """A URL as sent, byte for byte. Raises `UpstreamGarbage` for what is none."""
+def _url(raw: str, upstream: str, base: str = "") -> URL:
+    """A URL as sent, byte for byte; a reference is resolved against `base`. Raises `UpstreamGarbage` for what is none."""
     try:
+        if base:
+            raw = urljoin(base, quote(raw, safe=_PRINTABLE, errors="surrogateescape"))
         url = URL(raw, encoded=True)
         port = url.port  # parsed only when asked for
     except ValueError as error:

@@ -20,14 +20,18 @@ from aiohttp import web
 
 from mirror.core.actor import Actor
 from mirror.core.decision import RequestInfo
-from mirror.core.errors import LedgerDown, Malformed, MirrorError, Pending, Refused
+from mirror.core.errors import LedgerDown, Limited, Malformed, MirrorError, Pending, Refused
 from mirror.core.ids import ulid
 from mirror.core.ports import Clock
+from mirror.core.timing import begin
+from mirror.proxy.tuning import PATIENCE
 from mirror.reply.identify import Identification
-from mirror.reply.refusal import problem
-from mirror.reply.routing import Call, Dialect, Route, find, normal_path, under
+from mirror.reply.limits import Limits
+from mirror.reply.patience import patience
+from mirror.reply.refusal import come_back, problem
+from mirror.reply.routing import Call, Dialect, Labelled, Route, find, normal_path, under
 from mirror.web.metrics import Metrics
-from mirror.web.server import REQUEST_ID
+from mirror.web.server import ADDED, REQUEST_ID, TIMING
 
 log = structlog.get_logger("mirror")
 
@@ -39,6 +43,10 @@ KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE
 _HOST: Final = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{0,5})?")
 
 OwnHandler = Callable[[web.Request, str, str], Any]
+#: A hub for a path, the path below its mount, and the row there (or the methods that it knows, or nothing).
+_OFTEN: Final = 512
+_CHOSEN: Final = 4096
+Chosen = tuple[Dialect | None, str, tuple[Route, Any] | frozenset[str] | None]
 
 
 @dataclass(slots=True)
@@ -64,12 +72,11 @@ class Hosts:
     listen: str
     scheme: str
 
-    def public(self, request: web.Request, dialect_hosts: frozenset[str], *, own_port: bool = False) -> str | None:
-        """The origin for links, or None when the Host header names somebody else (421).
+    def public(self, request: web.Request, host: str, dialect_hosts: frozenset[str], *, own_port: bool = False) -> str | None:
+        """The origin for links, or None when `host` (the Host header, without a hub's label) names somebody else (421).
 
         `own_port`: the request came in at the port of one hub, which `public_url` does not name.
         """
-        host = request.headers.get("Host", "")
         name = host_name(host)
         if name in dialect_hosts:
             return f"{self.scheme}://{host}"
@@ -79,6 +86,12 @@ class Hosts:
         if self.public_url is not None:
             return self.public_url
         return f"{self.scheme}://{host}" if host and self._ours(name, request) else None
+
+    def names_us(self, request: web.Request) -> bool:
+        """Whether the Host header names this mirror: not so for a page whose author let its own name lead here (DNS rebinding)."""
+        name = host_name(request.headers.get("Host", ""))
+        known = self.public_url is not None and name == host_name(self.public_url.partition("://")[2])
+        return known or self._ours(name, request)
 
     def _ours(self, name: str, request: web.Request) -> bool:
         if name in ("localhost", self.listen.casefold()) or name.endswith(".localhost"):
@@ -112,7 +125,10 @@ class Front:
         metrics: Metrics,
         ports: Mapping[str, int] | None = None,
         begin: Callable[[], None] = lambda: None,
+        limits: Limits | None = None,
+        patience: Mapping[str, float] | None = None,
     ) -> None:
+        """`ports` and `patience` (seconds until the head of an answer) are by the name of a hub."""
         ports = ports or {}
         self._by_host = {host.casefold(): dialect for dialect in dialects for host in dialect.hosts}
         self._by_port = {ports[dialect.name]: dialect for dialect in dialects if dialect.name in ports}
@@ -124,13 +140,17 @@ class Front:
         self.dialects = tuple(sorted(dialects, key=lambda dialect: -len(dialect.mount)))
         self._shared = [one for one in self.dialects if one in shared]
         self._names = frozenset(self._by_host)
+        self._labels = frozenset(label for one in dialects if isinstance(one, Labelled) for label in one.labels)
         self._identification, self._own, self._hosts = identification, own, hosts
         self._clock, self._entropy, self._metrics, self._begin = clock, entropy, metrics, begin
+        self._limits, self._patience = limits or Limits(), patience or {}
+        self._chosen: dict[tuple[str, str, str | None], Chosen] = {}
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; never raises but for a client that went away."""
         trace = Trace(id=ulid(self._clock.now(), self._entropy(10)), started=time.perf_counter())
         request[REQUEST_ID] = trace.id
+        request[TIMING] = begin(), asyncio.get_running_loop().time()
         self._begin()
         self._metrics.in_flight.inc()
         response: web.StreamResponse | None = None
@@ -167,21 +187,22 @@ class Front:
         handler = self._own.get(trace.route)
         if handler is None:
             return problem(404, "Not found", "there is nothing of ours at this path")
-        if trace.route != "health" and self._hosts.public(request, self._names) is None:
+        if trace.route != "health" and self._hosts.public(request, request.headers.get("Host", ""), self._names) is None:
             return _misdirected()
         answer: web.StreamResponse = await handler(request, path, query)
         return answer
 
     async def _hub(self, request: web.Request, path: str, query: str, trace: Trace) -> web.StreamResponse:
-        named = self._named(request)
-        public_url = self._hosts.public(request, self._names, own_port=_port(request) in self._by_port)
+        label, host = self._addressed(request)
+        named = self._by_host.get(host_name(host)) or self._by_port.get(_port(request))
+        public_url = self._hosts.public(request, host, self._names, own_port=_port(request) in self._by_port)
         if public_url is None:
             return _misdirected()
-        if path == "/" and "landing" in self._own and named is None:
+        if path == "/" and "landing" in self._own and named is None and not label:
             trace.hub, trace.route = "mirror", "landing"
             page: web.StreamResponse = await self._own["landing"](request, path, query)
             return page
-        dialect, below, found = self._choose(request, path, named)
+        dialect, below, found = self._labelled(request, path, named, label) if label else self._choose(request, path, named)
         trace.hub = dialect.name if dialect else "-"
         if dialect is None:
             return problem(404, "Not found", "no hub is mounted at this path")
@@ -190,16 +211,22 @@ class Front:
         row, match = found if isinstance(found, tuple) else (None, _NOTHING)
         mount = "" if named is not None and below == path else dialect.mount  # links lead to where the request came
         call = Call(request, actor, match, below, query, info, public_url, mount)
+        allowed = self._limits.count(actor, time.monotonic())
+        if allowed is not None:
+            request[ADDED] = allowed.headers()
+            if not allowed.standing.permitted:
+                return await self._limited(dialect, call, allowed.refusal(), trace)
         if isinstance(found, frozenset) and request.method in ("GET", "HEAD", "OPTIONS"):
             trace.route = "method"
-            allowed = ", ".join(sorted(found))
-            return problem(405, "Method not allowed", f"this path knows {allowed}", headers=(("Allow", allowed),))
+            methods = ", ".join(sorted(found))
+            return problem(405, "Method not allowed", f"this path knows {methods}", headers=(("Allow", methods),))
         trace.route = row.name if row else "unknown"
         return await self._run(dialect, row, call, trace)
 
     async def _run(self, dialect: Dialect, row: Route | None, call: Call, trace: Trace) -> web.StreamResponse:
         try:
-            return await (row.handler(call) if row else dialect.unknown(call))
+            async with patience(call.request, self._patience.get(dialect.name, PATIENCE)):
+                return await (row.handler(call) if row else dialect.unknown(call))
         except Refused as refused:
             determining = refused.decision.verdict.determining
             trace.decision = refused.decision.id
@@ -213,14 +240,41 @@ class Front:
             self._metrics.faults.labels(type(error).__name__).inc()
             return await dialect.problem(call, error)
 
-    def _named(self, request: web.Request) -> Dialect | None:
-        """The hub to which the host or the port of this request belongs alone."""
-        return self._by_host.get(host_name(request.headers.get("Host", ""))) or self._by_port.get(_port(request))
+    async def _limited(self, dialect: Dialect, call: Call, error: Limited, trace: Trace) -> web.StreamResponse:
+        """One request too many. It is counted and logged, not recorded: it is no decision on anything that was asked for."""
+        trace.route, trace.fault = "limited", "Limited"
+        self._metrics.limited.labels(dialect.name).inc()
+        return await dialect.problem(call, error)
 
-    def _choose(
-        self, request: web.Request, path: str, named: Dialect | None
-    ) -> tuple[Dialect | None, str, tuple[Route, Any] | frozenset[str] | None]:
-        """The hub for a path, the path below its mount, and the row there. Aliases of the Python index come last."""
+    def _addressed(self, request: web.Request) -> tuple[str, str]:
+        """(label, host): the Host header without a label under which a hub is asked too; an empty label where there is none."""
+        host = request.headers.get("Host", "")
+        label, _, rest = host.partition(".")
+        if host_name(host) in self._names or label.casefold() not in self._labels:
+            return "", host
+        return label.casefold(), rest
+
+    def _labelled(self, request: web.Request, path: str, named: Dialect | None, label: str) -> Chosen:
+        """As `_choose`, in the table of a label."""
+        for dialect in (named,) if named is not None else self._shared:
+            if isinstance(dialect, Labelled) and label in dialect.labels:
+                return dialect, path, find(dialect.labels[label], request.method, path)
+        return named, path, None
+
+    def _choose(self, request: web.Request, path: str, named: Dialect | None) -> Chosen:
+        """The hub for a path, the path below its mount, and the row there. What is asked for often is looked up once."""
+        key = request.method, path, named.name if named is not None else None
+        chosen = self._chosen.get(key)
+        if chosen is None:
+            chosen = self._search(request.method, path, named)
+            if len(path) <= _OFTEN:
+                if len(self._chosen) >= _CHOSEN:
+                    self._chosen.clear()
+                self._chosen[key] = chosen
+        return chosen
+
+    def _search(self, method: str, path: str, named: Dialect | None) -> Chosen:
+        """As `_choose`. Aliases of the Python index come last."""
         candidates: list[tuple[Dialect, str]] = []
         if named is not None:
             inner = under(named.mount, path) if named.mount else None
@@ -237,9 +291,9 @@ class Front:
             candidates.append((dialect, below))
             if dialect.mount and dialect is not python:
                 break
-        best: tuple[Dialect | None, str, tuple[Route, Any] | frozenset[str] | None] = (None, path, None)
+        best: Chosen = (None, path, None)
         for dialect, below in candidates:
-            found = find(dialect.routes, request.method, below)
+            found = find(dialect.routes, method, below)
             if isinstance(found, tuple):
                 return dialect, below, found
             if best[0] is None or (found is not None and best[2] is None):
@@ -260,18 +314,15 @@ class Front:
                 headers=(("Retry-After", "30"),),
             )  # fmt: skip
         if isinstance(error, Pending):
-            return problem(503, "Still being found out", str(error), headers=(("Retry-After", str(int(error.retry_after))),))
+            return problem(503, "Still being found out", str(error), headers=(come_back(error.retry_after),))
         return problem(502, "No right answer", str(error))
 
     def _record(self, request: web.Request, response: web.StreamResponse | None, trace: Trace) -> None:
         seconds = time.perf_counter() - trace.started
         status = response.status if response is not None else 499
         sent = _length(request, response)
-        self._metrics.requests.labels(trace.hub, trace.route, _method(request.method), str(status)).inc()
-        self._metrics.seconds.labels(trace.hub, trace.route).observe(seconds)
-        self._metrics.sent.labels(trace.hub).inc(sent)
-        if response is not None and (origin := response.headers.get("Cache-Status")):
-            self._metrics.cache.labels(trace.hub, _outcome(origin)).inc()
+        origin = response.headers.get("Cache-Status") if response is not None else None
+        self._metrics.answered(trace.hub, trace.route, _method(request.method), status, seconds, sent, _outcome(origin) if origin else "")
         log.info(
             "request",
             id=trace.id,

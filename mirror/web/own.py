@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -17,12 +18,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from mirror import __version__
 from mirror.audit.record import public_decision
+from mirror.core.errors import LedgerDown
 from mirror.core.ids import is_ulid
 from mirror.core.ports import EventIndex
 from mirror.proxy.gateway import Gateway
 from mirror.proxy.rulebook import Rulebook
 from mirror.reply.refusal import problem
-from mirror.web.metrics import Metrics
+from mirror.web.metrics import Metrics, merged
 
 _SAFE: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; "
@@ -45,6 +47,27 @@ class RecordState(Protocol):
         """Why it is not `ok`."""
 
 
+class WatchedIndex(EventIndex, Protocol):
+    """The queryable copy of the ledger, and how its database fares."""
+
+    @property
+    def fault(self) -> str:
+        """What went wrong when the database was last asked; empty when nothing did."""
+
+
+class Node(Protocol):
+    """All processes of a mirror that has several workers."""
+
+    async def health(self) -> Mapping[str, Any]:
+        """What replaces parts of this process's own report. Raises `LedgerDown`."""
+
+    async def measures(self) -> Mapping[str, Any]:
+        """`now`: `Metrics.parts` of every process; `retired`: the last ones of processes that have ended."""
+
+    async def level(self) -> None:
+        """Return once the index holds what every process has decided. Raises `LedgerDown`, `OSError`."""
+
+
 @dataclass(slots=True)
 class Status:
     """What health needs to know of the process. `started` is wall time in seconds."""
@@ -57,9 +80,15 @@ class Own:
     """Handlers by first segment below `/-/`, and `landing` for `/`."""
 
     def __init__(
-        self, everything: bool, gateway: Gateway, index: EventIndex, ledger: RecordState, rulebook: Rulebook,
-        metrics: Metrics, status: Status, public_url: str | None,
+        self, everything: bool, gateway: Gateway, index: WatchedIndex, ledger: RecordState, rulebook: Rulebook,
+        metrics: Metrics, status: Status, public_url: str | None, names_us: Callable[[web.Request], bool] = lambda _: True,
+        node: Node | None = None,
     ) -> None:  # fmt: skip
+        """`names_us` tells whether a request to `listen.admin` names this mirror in its Host header.
+
+        `node` answers for all processes of a mirror that has several.
+        """
+        self._names_us, self._node = names_us, node
         self._public_url = public_url
         self._gateway, self._index, self._ledger = gateway, index, ledger
         self._rulebook, self._metrics, self._status = rulebook, metrics, status
@@ -78,6 +107,9 @@ class Own:
         handler = self._private.get(name)
         if handler is None:
             return problem(404, "Not found", "this address serves the mirror's own pages only")
+        if name != "health" and not self._names_us(request):
+            said = "the Host header names neither this address nor loopback, nor the host of listen.public_url"
+            return problem(421, "Misdirected request", said)
         return await handler(request, request.path, request.query_string)
 
     # --- health and metrics ---------------------------------------------------------------------------------------
@@ -95,11 +127,13 @@ class Own:
         if path != "/-/health/ready":
             return problem(404, "Not found", "there are /-/health/live and /-/health/ready")
         ready = self._status.serving and self._ledger.state != "down"
-        report = {
+        report: dict[str, Any] = {
             "status": "ready" if ready else "not ready",
             "version": __version__,
             "network": "offline" if self._gateway.offline else "online",
             "ledger": {"state": self._ledger.state, "why": self._ledger.why},
+            # Not ready would be wrong: without its database the mirror asks the hub as if nothing were known (P9).
+            "index": {"state": "down" if self._index.fault else "ok", "why": self._index.fault},
             "policy": {
                 "digest": self._rulebook.current.policy.digest,
                 "epoch": self._rulebook.current.number,
@@ -107,18 +141,32 @@ class Own:
             },
             "uptime_seconds": int(time.time() - self._status.started),
         }
+        if self._node is not None:
+            try:
+                report.update(await self._node.health())
+            except LedgerDown as error:
+                report["ledger"] = {"state": "down", "why": str(error)}
+            ready = self._status.serving and report["ledger"]["state"] != "down"
+            report["status"] = "ready" if ready else "not ready"
         return _json(report, status=200 if ready else 503)
 
     async def metrics(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
         """`/-/metrics` in the Prometheus text format."""
         if path != "/-/metrics":
             return problem(404, "Not found", "metrics are at /-/metrics")
+        body = self._metrics.text()
+        if self._node is not None:
+            try:
+                body = merged(**await self._node.measures())
+            except LedgerDown:
+                return problem(503, "Nothing to say", "the keeper of this mirror has gone, and with it what it counted")
         return web.Response(
-            body=self._metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_SAFE}
+            body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_SAFE}
         )
 
     def _measure(self) -> None:
         self._metrics.ledger_up.set(0 if self._ledger.state == "down" else 1)
+        self._metrics.index_up.set(0 if self._index.fault else 1)
         self._metrics.epoch.set(self._rulebook.current.number)
         self._metrics.policy_problems.set(len(self._rulebook.problems))
 
@@ -171,6 +219,10 @@ class Own:
         if recent is not None:
             return recent
         record = await self._index.find_decision(identity)
+        if record is None and self._node is not None:  # another worker may have decided it a moment ago
+            with suppress(LedgerDown, OSError):
+                await self._node.level()
+            record = await self._index.find_decision(identity)
         if record is None:
             return None
         found = record.get("decision")

@@ -1,7 +1,7 @@
 """The HTTP server proper: aiohttp's, with what a public port needs and it lacks.
 
 A connection that does not finish sending a request head within `HEAD_PATIENCE` seconds is answered 408 and closed
-(slow-loris); a request that is not HTTP gets a plain 400 without a word about our insides.
+(slow-loris), one whose client takes nothing of its answer for `send_timeout` is cut; a request that is not HTTP gets a plain 400 without a word about our insides.
 """
 
 from __future__ import annotations
@@ -17,16 +17,26 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
+from mirror.core.timing import server_timing
+from mirror.reply.patience import begun
+from mirror.web.stalls import Room, StallWatch
+
 #: Seconds for a complete request head, from the first byte (or from the connection).
 HEAD_PATIENCE: Final = 15.0
 #: Longer than the 5 s after which httpx drops an idle connection of its own accord.
 KEEP_ALIVE: Final = 75.0
+#: Seconds for which a reader may take nothing of what waits for it.
+SEND_TIMEOUT: Final = 120.0
 MAX_BODY: Final = 4 * 1024 * 1024
 #: How much of a body the transport is given at a time.
 PIECE: Final = 256 * 1024
 
 #: Where a request keeps the id that its answer and its log line carry.
 REQUEST_ID: Final = web.RequestKey("id", str)
+#: Header fields that go on a request's answer whoever makes it.
+ADDED: Final = web.RequestKey("added", tuple)
+#: The request's account of time (`core.timing`), and when it began by the loop's clock.
+TIMING: Final = web.RequestKey("timing", tuple)
 #: Set once an answer's head is on its way.
 _BEGUN: Final = web.RequestKey("begun", bool)
 
@@ -44,9 +54,15 @@ class Request(web.Request):
         if self.get(_BEGUN):
             raise ConnectionResetError("an answer has begun already")
         self[_BEGUN] = True
+        begun(self)
         resp.headers["Server"] = "entrepot"
+        for name, value in self.get(ADDED, ()):
+            resp.headers[name] = value
         if REQUEST_ID in self:
             resp.headers["X-Request-Id"] = self[REQUEST_ID]
+        if TIMING in self:
+            account, began = self[TIMING]
+            resp.headers["Server-Timing"] = server_timing(account, self._loop.time() - began)
 
 
 class Pieces(Payload):
@@ -82,19 +98,38 @@ def in_pieces(response: web.StreamResponse) -> web.StreamResponse:
 
 
 class GuardedHandler(RequestHandler):
-    """One connection, with a deadline on every request head."""
+    """One connection, with a deadline on every request head and on a reader that stands still."""
 
-    __slots__ = ("_deadline",)
+    __slots__ = ("_deadline", "_entered", "_stalls", "room", "send_timeout")
+
+    room: Room
+    send_timeout: float
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the clock for the first head."""
+        """Start the clocks, or turn the client away where there is no room."""
         super().connection_made(transport)
         self._deadline: asyncio.TimerHandle | None = self._loop.call_later(HEAD_PATIENCE, self._too_slow)
+        self._stalls: StallWatch | None = None
+        self._entered = self.room.enter()
+        if not self._entered:
+            self._away(b"503 Service Unavailable", "The mirror has as many connections as it may", b"Retry-After: 5\r\n")
+        elif isinstance(transport, asyncio.Transport):
+            self._stalls = StallWatch(transport, self.send_timeout, self._written)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self._stop_clock()
+        if self._stalls is not None:
+            self._stalls.stop()
+        if self._entered:
+            self._entered = False
+            self.room.leave()
         super().connection_lost(exc)
+
+    def _written(self) -> int:
+        """Grows with every byte of an answer, and changes with every answer."""
+        request = self._current_request
+        return -1 if request is None else id(request) + request.writer.output_size
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; a head that is still incomplete runs against the clock."""
@@ -138,20 +173,27 @@ class GuardedHandler(RequestHandler):
 
     def _too_slow(self) -> None:
         self._deadline = None
-        if self.transport is None or self._current_request is not None or self._messages:
+        if self._current_request is None and not self._messages:
+            self._away(b"408 Request Timeout", "The request head took too long")
+
+    def _away(self, status: bytes, title: str, fields: bytes = b"") -> None:
+        """A last answer on this connection, which no handler gives."""
+        if self.transport is None:
             return
-        body = b'{"type":"about:blank","title":"The request head took too long","status":408}'
+        body = json.dumps({"type": "about:blank", "title": title, "status": int(status[:3]), "error": title}).encode()
         self.transport.write(
-            b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-            b"Content-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
-        )
+            b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Type: application/problem+json\r\n" + fields
+            + b"Content-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+        )  # fmt: skip
         self.transport.close()
 
 
 class Server(web.Server):
     """aiohttp's low-level server: no router of its own, so the raw path reaches ours untouched."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, *, send_timeout: float = SEND_TIMEOUT, room: Room | None = None) -> None:
+        """`send_timeout` in seconds; several servers may share one `room`."""
+        self._send_timeout, self._room = send_timeout, room or Room()
         loop = asyncio.get_running_loop()
 
         def request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.Request:
@@ -164,7 +206,7 @@ class Server(web.Server):
 
     def __call__(self) -> RequestHandler:
         """A handler for one new connection."""
-        return GuardedHandler(
+        connection = GuardedHandler(
             self,
             loop=self._loop,
             keepalive_timeout=KEEP_ALIVE,
@@ -172,4 +214,7 @@ class Server(web.Server):
             max_line_size=16384,
             max_field_size=16384,
             lingering_time=3.0,
+            auto_decompress=False,  # whoever reads a body undoes its coding within a bound, and what nobody reads stays as it is
         )
+        connection.room, connection.send_timeout = self._room, self._send_timeout
+        return connection

@@ -171,6 +171,8 @@ def place() -> Iterator[Place]:
         yield made
 
 
+@pytest.mark.proves("A real tree of dependencies, with nothing but the mirror in reach", "pip", "works")
+@pytest.mark.proves("A real tree of dependencies, with nothing but the mirror in reach", "uv", "works")
 def test_a_real_tree_is_installed_by_clients_that_reach_nothing_else(place: Place, tmp_path: Path) -> None:
     """pip and then uv install a real dependency tree through the mirror; the registry, another server and this machine are out of their reach."""
     source = registry()

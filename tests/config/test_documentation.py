@@ -26,7 +26,10 @@ def keys(kind: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
         inner = [one for one in typing.get_args(hint) if dataclasses.is_dataclass(one)]
         if dataclasses.is_dataclass(hint) and hint.__module__ == "mirror.config":
             yield from keys(hint, f"{prefix}{part.name}.")
-        elif typing.get_origin(hint) is dict and inner:
+        elif hint == config.ClientLimits | None:  # null, or a section of its own
+            yield f"{prefix}{part.name}", default(part)
+            yield from keys(inner[0], f"{prefix}{part.name}.")
+        elif typing.get_origin(hint) is dict and inner and kind is not config.ClientLimits:
             yield from keys(inner[0], f"{prefix}{part.name}.NAME.")
         else:
             assert not isinstance(hint, types.GenericAlias) or not inner
@@ -38,8 +41,9 @@ def default(part: dataclasses.Field[Any]) -> str:
     if part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING:
         return "required"
     value = shown(part.default if part.default is not dataclasses.MISSING else part.default_factory())
-    if isinstance(value, int) and value >= 1024**3:
-        return f"{value // 1024**3}GiB"
+    if isinstance(value, int):
+        units = (("GB", 10**9), ("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024))
+        return next((f"{value // size}{unit}" for unit, size in units if value and value % size == 0), str(value))
     if value is None or value == "":
         return "null" if value is None else '""'
     return f"[{', '.join(value)}]" if isinstance(value, list) else str(value)

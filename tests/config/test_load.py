@@ -109,6 +109,8 @@ clients: {groups: {far: {country: XX}}}
         ("clients: {groups: {a: {tokens: [x]}}}\n", "mirror.yaml: clients.groups.a.tokens: this release knows no mirror credentials"),
         ("hubs: {a: {dialect: huggingface, port: 8080, upstreams: ['https://x.example']}}\n", "mirror.yaml: hubs.a.port: 8080 is already the port of 'listen'"),
         ("clients: {groups: {a: {header: [x]}}}\n", "mirror.yaml: clients.groups.a.header: "),
+        ("hubs: {pypi: {transfers: {parallel: 17}}}\n", "mirror.yaml: hubs.pypi.transfers.parallel: expected 1 to 16, found 17"),
+        ("hubs: {pypi: {transfers: {part: 64KiB}}}\n", "mirror.yaml: hubs.pypi.transfers.part: expected at least 1MiB"),
         ("clients: {groups: {a: {subnets: [10.0.0.0/8]}, b: {subnets: [10.0.0.0/8]}}}\n", "already belongs to the group 'a'"),
         ("hubs: {torch: {dialect: pypi, mount: /pypi, upstreams: ['https://x.example']}}\n", "is already the mount of"),
         ("hubs: {torch: {dialect: pypi, upstreams: ['https://x.example']}}\n", "/ belongs to Hugging Face"),
@@ -118,6 +120,10 @@ clients: {groups: {far: {country: XX}}}
         ("hubs: {a: {dialect: huggingface, hosts: [h.corp], upstreams: ['https://x.example']}, b: {dialect: huggingface, hosts: [H.corp], upstreams: ['https://x.example']}}\n", "already belongs to 'a'"),
         ("hubs: {huggingface: {index: /x/}}\n", "mirror.yaml: hubs.huggingface.index: is read by the pypi dialect only"),
         ("hubs: {pypi: {gone: serve}}\n", "mirror.yaml: hubs.pypi.gone: is read by the huggingface dialect only"),
+        ("hubs: {pypi: {git: permit}}\n", "mirror.yaml: hubs.pypi.git: is read by the huggingface dialect only"),
+        ("hubs: {pypi: {datasets_server: 'https://a.b'}}\n", "mirror.yaml: hubs.pypi.datasets_server: is read by the huggingface dialect only"),
+        ("hubs: {huggingface: {datasets_server: 'https://a.b/c'}}\n", "mirror.yaml: hubs.huggingface.datasets_server: must be an origin without a path, found 'https://a.b/c'"),
+        ("hubs: {huggingface: {datasets_server: nowhere}}\n", "mirror.yaml: hubs.huggingface.datasets_server: must be an http(s) URL without credentials or query, found 'nowhere'"),
         ("hubs: {huggingface: {credentials: service}}\n", "'service' needs hubs.huggingface.token"),
         ("hubs: {huggingface: {origins: ['not a host']}}\n", "mirror.yaml: hubs.huggingface.origins[0]: "),
         ("hubs: {huggingface: {upstreams: ['ftp://x.example']}}\n", "mirror.yaml: hubs.huggingface.upstreams[0]: "),
@@ -160,6 +166,15 @@ def test_one_key_of_a_default_hub_leaves_the_others(tmp_path: Path):
     assert found.hubs["pypi"].upstreams == ("https://pypi.org",)
     assert set(found.hubs) == {"huggingface", "pypi"}
     assert set(load(tmp_path, "hubs: {pypi: null}").hubs) == {"huggingface"}
+
+
+def test_the_dataset_viewer_is_the_public_hubs_alone(tmp_path: Path):
+    """`auto` is the public viewer for the public hub and none for any other; null is none, and a URL is taken as it is."""
+    other = "upstreams: ['https://hub.corp']"
+    for text, wanted in (
+        ("", "https://datasets-server.huggingface.co"), (other, None), ("datasets_server: null", None), (f"{other}, datasets_server: 'https://v.corp/'", "https://v.corp"),
+    ):  # fmt: skip
+        assert load(tmp_path, f"hubs: {{huggingface: {{{text}}}}}\n").hubs["huggingface"].datasets_server == wanted
 
 
 def test_an_empty_section_is_its_defaults(tmp_path: Path):
@@ -279,7 +294,7 @@ def test_the_shipped_file_states_every_key_with_its_default(tmp_path: Path):
         if isinstance(values, dict) and section not in ("hubs", "lists"):
             assert set(written[section]) == set(values), section
     for name, row in written["hubs"].items():
-        expected = set(effective["hubs"][name]) - ({"gone"} if row["dialect"] == "pypi" else {"index", "private", "denied_project"})
+        expected = set(effective["hubs"][name]) - ({"gone", "git", "datasets_server", "large_files", "large_from"} if row["dialect"] == "pypi" else {"index", "private", "denied_project", "osv"})
         assert set(row) == expected, name
     assert config.effective(load(tmp_path, text)) == effective
 

@@ -15,7 +15,7 @@ from mirror.core.decision import Effect, Event, EventKind, Verdict
 from mirror.core.errors import InputError
 from mirror.core.facts import Fact, Facts, Publisher
 from mirror.core.nouns import Artifact, Blob, Digest, Document, DocumentKey, Entry, Kind, Project
-from mirror.core.ports import Grant, Place
+from mirror.core.ports import Grant, Pin, Place
 from tests.audit.samples import ACTOR, ALLOW, NOW, PROJECT, RULE, VERDICT, aged, allowed, decision, refused
 
 ODD = "odd \0 \udc80 日本 ' \" \\ %25"
@@ -92,6 +92,52 @@ class IndexContract:
         await index.forget_entry(identity)
         await index.forget_entry(identity)
         assert await index.get_entry(identity) is None
+
+    # --- what is stored, by use; pins -----------------------------------------------------------------------------------
+
+    @staticmethod
+    def entry(number: int, blob: str, used: int, size: int = 10) -> Entry:
+        return Entry(Artifact(PROJECT, "a" * 40, f"f{number}"), Blob(Digest("sha256", blob * 64), size), (), NOW + timedelta(seconds=used))
+
+    @pytest.mark.parametrize("batch", [1, 2, 100])
+    async def test_blobs_come_by_the_last_use_of_any_name(self, index, batch):
+        """Every blob is given once, oldest use first, with all its names; an old name of a busy blob does not make it old."""
+        rows = [(1, "a", 50), (2, "b", 10), (3, "c", 20), (4, "a", 5), (5, "b", 12), (6, "d", 20)]
+        for number, blob, used in rows:
+            await index.put_entry(self.entry(number, blob, used))
+        found = [holding async for part in index.idle_holdings(batch) for holding in part]
+        digests = [holding.blob.digest.hex[0] for holding in found]
+        assert digests[0] == "b"
+        assert sorted(digests[1:3]) == ["c", "d"]
+        assert digests[3:] == ["a"]
+        assert {artifact.path for artifact in found[-1].artifacts} == {"f1", "f4"}
+        assert [holding.last_used for holding in found] == [NOW + timedelta(seconds=used) for used in (12, 20, 20, 50)]
+
+    async def test_a_blob_is_forgotten_under_all_its_names(self, index):
+        """Forgetting a blob drops each entry of it and no other; what is counted follows."""
+        for number, blob in ((1, "a"), (2, "a"), (3, "b")):
+            await index.put_entry(self.entry(number, blob, number, size=7))
+        await index.put_document(document())
+        totals = await index.totals()
+        assert (totals.entries, totals.blobs, totals.size, totals.documents) == (3, 2, 14, 1)
+        await index.forget_blob(Digest("sha256", "a" * 64))
+        await index.forget_blob(Digest("sha256", "a" * 64))
+        assert await index.get_entry(self.entry(1, "a", 0).artifact.identity) is None
+        assert await index.get_entry(self.entry(3, "b", 0).artifact.identity) is not None
+        totals = await index.totals()
+        assert (totals.entries, totals.blobs, totals.size) == (1, 1, 7)
+
+    async def test_pins(self, index):
+        """A pin is kept, replaced and dropped under its pattern; dropping what is not there says so."""
+        first, second = Pin("acme/*", "audit", NOW), Pin(ODD.replace("\0", "").replace("\udc80", ""), "", NOW + timedelta(days=1))
+        assert list(await index.pins()) == []
+        await index.put_pin(second)
+        await index.put_pin(first)
+        await index.put_pin(replace(first, reason="contract"))
+        assert list(await index.pins()) == [replace(first, reason="contract"), second]
+        assert await index.drop_pin("acme/*")
+        assert not await index.drop_pin("acme/*")
+        assert list(await index.pins()) == [second]
 
     # --- grants, places -----------------------------------------------------------------------------------------------
 

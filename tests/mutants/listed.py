@@ -29,9 +29,12 @@ _INDEX: Final = "hubs/pypi/"
 _RESOLVE: Final = "hubs/huggingface/test_resolve.py::"
 _VIEWS: Final = "hubs/huggingface/test_views.py::"
 _ACCESS: Final = "hubs/huggingface/test_access.py::"
+_SCAN: Final = "hubs/huggingface/test_scan.py::"
 _CLIENT: Final = "upstream/test_client.py::"
 _TRAPS: Final = "traps/test_huggingface_traps.py::"
 _WHEELS: Final = "traps/test_pypi_traps.py::"
+_PARALLEL: Final = "proxy/test_flights_parallel.py::"
+_ROUTE: Final = "proxy/test_route.py::"
 
 HUGGING_FACE: Final = (
     mutant("no-commit", "HF-1", _HUB + "files.py", '        "X-Repo-Commit": page.commit,\n', "",
@@ -62,13 +65,13 @@ HUGGING_FACE: Final = (
            "        except ValueError:\n            return True\n        local", _TRAPS + "test_a_host_that_is_not_ours_gets_nothing"),
     mutant("host-echoed", "HF-7", "web/front.py", "            return self.public_url\n", '            return f"{self.scheme}://{host}"\n',
            _TRAPS + "test_links_name_the_public_url_whatever_host_is_sent"),
-    mutant("head-transfers", "HF-8", _HUB + "files.py", "            if call.head:\n                await hub.locate", "            if False:\n                await hub.locate",
+    mutant("head-transfers", "HF-8", _HUB + "files.py", "            if call.head:\n                await admission", "            if False:\n                await admission",
            _RESOLVE + "test_head_starts_no_transfer"),
     mutant("a-flight-each", "HF-8", "proxy/flights.py", "        flight = self._flights.get(key)\n        collapsed", "        flight = None\n        collapsed",
            "proxy/test_flights.py::test_many_readers_share_one_transfer"),
     mutant("held-to-the-end", "HF-8", "proxy/withhold.py", "stop = min(stop, self.withheld.start)", "stop = wanted.start",
            _TRAPS + "test_first_bytes_come_while_upstream_is_still_sending"),
-    mutant("late-head", "HF-8", "proxy/flights.py", "limit = 8.0 if flight.source.size is None else 3.5", "limit = 8.0",
+    mutant("late-head", "HF-8", "proxy/flights.py", "(0.9 if flight.source.size is None else 0.4)", "0.9",
            _TRAPS + "test_a_cdn_that_hangs_costs_no_client_its_download"),
     mutant("reset-on-failure", "HF-9", "reply/body.py", "self.request.transport.close()  # FIN",
            'self.request.get_extra_info("socket").setsockopt(1, 13, bytes([1, 0, 0, 0, 0, 0, 0, 0])); self.request.transport.abort()  # SO_LINGER 0: RST, FIN not',
@@ -81,7 +84,7 @@ HUGGING_FACE: Final = (
         ("mirror/proxy/withhold.py", "self.withheld = Span(0, 0) if size is None else Span(max(0, size - tail), size)", "self.withheld = Span(0, 0)"),
         ("mirror/proxy/withhold.py", "self.withheld = Span(max(0, size - self._tail), size)", "self.withheld = Span(0, 0)"),
     ), "tests/proxy/test_flights_truth.py::test_something_always_stays_back"),
-    mutant("asked-once", "HF-11", "proxy/flight.py", "if failures >= limit or (", "if True or (", "proxy/test_flights.py::test_expired_url_and_bursts_are_tried_again"),
+    mutant("asked-once", "HF-11", "proxy/fetch.py", "if failures >= limit or (", "if True or (", "proxy/test_flights.py::test_expired_url_and_bursts_are_tried_again"),
     mutant("no-patience-limit", "HF-12", "upstream/client.py",
            "return self._limits.read if ask.patience == _UNSTATED else min(ask.patience, self._limits.read)", "return 3600.0", _TRAPS + "test_a_page_never_waits_longer_than_a_client"),
     mutant("bugs-dropped", "HF-13", "web/front.py", "except Exception as error:  # the outermost", "except KeyError as error:  # the outermost",
@@ -109,7 +112,7 @@ HUGGING_FACE: Final = (
            "Credential(authorization, authorization)", _ACCESS + "test_tokens_are_nowhere_on_disk"),
     mutant("token-in-the-log", "HF-21", "log.py", "return {key: _clean(key, value, 0) for key, value in event.items()}", "return event",
            "test_log.py::test_no_credential_is_logged_wherever_it_stands"),
-    mutant("any-origin-is-the-first", "HF-21", "upstream/client.py", "        if origin(url) != self._first:\n            return None\n", "",
+    mutant("any-origin-is-the-first", "HF-21", "upstream/client.py", '        if origin(url) != self._first:\n            return None, ""\n', "",
            _CLIENT + "test_an_absolute_target_abroad_gets_no_credential"),
     mutant("xet-answer-asked-for", "HF-22", "upstream/client.py", 'headers = {"Accept": "*/*",', 'headers = {"Accept": "application/vnd.xet-fileinfo+json, */*",',
            _TRAPS + "test_accept_does_not_choose_another_body"),
@@ -117,11 +120,17 @@ HUGGING_FACE: Final = (
            _VIEWS + "test_a_listing_is_paged_through_the_mirror"),
     mutant("misses-forgotten", "HF-24", _HUB + "access.py", 'if no.cause == "missing_entry" and', "if False and",
            _RESOLVE + "test_a_missing_file_is_the_hubs_own_answer_kept_for_ever"),
+    mutant("size-told", "HF-25", _HUB + "large.py", "hidden = found is not None and int(found[1]) >= 1", "hidden = False",
+           "hubs/huggingface/test_large.py::test_real_clients_download_what_they_would_refuse[2.x]"),
+    mutant("xet-past-the-gate", "", "upstream/xet_worker.py", 'os.environ |= {"HTTP_PROXY": gate', '_ = {"HTTP_PROXY": gate',
+           "upstream/test_xet.py::test_hf_xet_is_not_sent_elsewhere_by_the_store"),
+    mutant("a-worker-for-each-part", "", "proxy/fetch.py", "return not source.ask.xet and self._ranges", "return self._ranges",
+           "upstream/test_xet.py::test_a_file_comes_whole_and_each_byte_once"),
     mutant("streams-forwarded", "HF-27", _HUB + "refused.py", 'forwards = self._hub.options.unknown_routes == "forward" and', "forwards =",
            _TRAPS + "test_endless_streams_are_refused_at_once"),
     mutant("reads-by-get-only", "HF-28", _HUB + "routes.py", 'route("paths-info", "POST",', 'route("paths-info", "GET HEAD",', _VIEWS + "test_paths_info"),
     mutant("lfs-as-a-write", "HF-28", _HUB + "routes.py", "by.lfs.batch)", "refused.unknown)", _TRAPS + "test_lfs_batch_is_answered_as_lfs"),
-    mutant("ranges-wait", "HF-29", "proxy/flight.py", "if self.size is None or not self._ranges or len(self._extras)", "if True or len(self._extras)",
+    mutant("ranges-wait", "HF-29", "proxy/fetch.py", "if size is None or not self._ranges or not self.etag or len(self._asked_for)", "if True or len(self._asked_for)",
            "proxy/test_flights.py::test_range_near_the_end_does_not_wait"),
     mutant("another-range-believed", "HF-29", "proxy/transfer.py",
            "if span.start != start or (stop is not None and span.stop > stop) or (None not in (size, total) and size != total):", "if False:",
@@ -131,8 +140,29 @@ HUGGING_FACE: Final = (
         ("mirror/hubs/huggingface/hub.py", 'return ({"Link": links} if links else {})',
          'return {k: v for k, v in document.headers if k in ("ratelimit", "x-cache")} | ({"Link": links} if links else {})'),
     ), "tests/traps/test_huggingface_traps.py::test_no_answer_carries_upstreams_own_headers[/api/models/acme/tiny-bert/refs-200]"),
-    mutant("quota-replayed", "HF-30", "upstream/client.py", "if status != 429 and status < 500:", "if status < 500:",
+    mutant("quota-replayed", "HF-30", "upstream/client.py", "if response.status == 429:", "if response.status == 430:",
            _TRAPS + "test_a_quota_that_is_used_up_is_ours_to_wait_for"),
+    mutant("summary-believed", "HF-31", _HUB + "scans.py", "value = max(words, key=_RANK.__getitem__)", "value = words[-1]",
+           _SCAN + "test_verdicts_in_every_form"),
+    mutant("untold-is-safe", "HF-31", _HUB + "scans.py", "    if not isinstance(told, dict):\n        return None\n",
+           '    if not isinstance(told, dict):\n        return Fact("safe")\n', _SCAN + "test_what_the_hub_does_not_tell_is_unknown"),
+    mutant("queued-for-ever", "HF-31", _HUB + "scans.py", "OPEN_FOR: Final = timedelta(seconds=30)", "OPEN_FOR: Final = timedelta(hours=9)",
+           _SCAN + "test_held_until_scanned_and_then_released"),
+    mutant("scan-unjudged", "HF-31", _HUB + "facts.py", 'own |= {"scan": scanned.fact, "evidence"', 'own |= {"evidence"',
+           _SCAN + "test_held_until_scanned_and_then_released"),
+    mutant("last-verdict-dropped", "HF-31", _HUB + "scans.py", "        if known is None or known.status != 200:\n            return None\n",
+           "        if known is None or not fresh:\n            return None\n", _SCAN + "test_the_last_verdict_stands"),
+    mutant("asked-file-by-file", "HF-31", _HUB + "scans.py", "BATCH: Final = 200", "BATCH: Final = 1", _SCAN + "test_a_listing_asks_in_batches_and_once"),
+    mutant("asked-unread", "HF-31", _HUB + "hub.py", 'if "scan" in needs and (paths is None or any(paths)):', "if paths is None or any(paths):",
+           _SCAN + "test_nobody_asks_what_no_rule_reads"),
+    mutant("unlisted-unscanned", "HF-31", _HUB + "files.py", "shared = await hub.shared_facts(page, credential, needs, (path,))", "pass",
+           _SCAN + "test_a_file_that_is_not_there_is_not_held"),
+    mutant("shown-by-its-commit", "HF-32", _HUB + "pages.py", "return None if found is None else await self._unless_withdrawn(found, bearer)", "return found",
+           _ACCESS + "test_what_was_withdrawn_is_not_shown_by_its_commit"),
+    mutant("withdrawal-forgotten", "HF-32", _HUB + "pages.py", "for identity in await self._identities(target, repo):", "for identity in ():",
+           _ACCESS + "test_what_was_withdrawn_is_not_shown_by_its_commit"),
+    mutant("law-is-no-region", "HF-32", _HUB + "documents.py", "if status == 451 or _REGION in message.lower():", "if _REGION in message.lower():",
+           "hubs/huggingface/test_blocks_client.py::test_without_a_rule_the_hubs_own_no_stands"),
 )  # fmt: skip
 
 _SERVED: Final = "hubs/pypi/test_served.py::"
@@ -142,7 +172,7 @@ PYPI: Final = (
            "hubs/pypi/test_negotiation.py::test_pages_are_negotiated_as_pypi_does"),
     mutant("forms-mixed", "1.2-01 HF-22", _INDEX + "routes.py", "judgement.edition, form, base)", "judgement.edition, base)",
            _WHEELS + "test_both_forms_of_a_page_are_kept_apart"),
-    mutant("coding-not-asked-for", "1.2-02", _INDEX + "negotiation.py",
+    mutant("coding-not-asked-for", "1.2-02", "core/accept.py",
            'return best if qualities[best] > 0 and qualities[best] >= weights.get("identity", 0.0) else "identity"', "return best",
            "hubs/pypi/test_negotiation.py::test_codings_are_negotiated"),
     mutant("ranges-not-announced", "1.2-04", _INDEX + "routes.py", ', ("Accept-Ranges", "bytes")]', "]",
@@ -228,4 +258,50 @@ PYPI: Final = (
            "hubs/pypi/test_documents.py::test_a_base_of_another_origin_is_ignored"),
 )  # fmt: skip
 
-MUTANTS: Final = (*HUGGING_FACE, *PYPI)
+DOORS: Final = (
+    mutant("limit-forgotten", "HF-30", "web/front.py", "if not allowed.standing.permitted:", "if False:",
+           "web/test_limits.py::test_one_too_many_is_429_before_anything_is_asked"),
+    mutant("invented-tokens", "HF-30", "reply/limits.py", "if actor.name not in self.meter:", "if False:",
+           "reply/test_limits.py::test_a_new_token_with_each_request_is_no_way_round"),
+    mutant("quota-asked-again", "HF-30", "upstream/client.py", "if wait := self._spent.left(origin(hop.url), hop.scope, _loop_time()):", "if wait := 0.0:",
+           "upstream/test_quota.py::test_one_tokens_quota_stops_nobody_else"),
+    mutant("one-quota-for-all", "HF-30", "upstream/client.py", "self._spent.say(origin(hop.url), hop.scope,", 'self._spent.say(origin(hop.url), "",',
+           "upstream/test_quota.py::test_one_tokens_quota_stops_nobody_else"),
+    mutant("waits-add-up", "HF-12", "web/front.py", "patience(call.request, self._patience.get(dialect.name, PATIENCE))", "patience(call.request, 3600.0)",
+           "web/test_bounds.py::test_the_deadline_is_of_the_whole_request"),
+    mutant("silence-unbounded", "HF-8", "proxy/flight.py", "asyncio.timeout_at(None if complete else", "asyncio.timeout_at(None if self else",
+           "web/test_bounds.py::test_a_cold_file_is_begun_or_refused_in_time"),
+    mutant("reader-kept", "", "web/stalls.py", "if self._same < _LOOKS:", "if self._same < 10**9:",
+           "web/test_stalls.py::test_a_reader_that_takes_nothing_is_cut_off"),
+    mutant("rebound-admin", "", "web/own.py", 'if name != "health" and not self._names_us(request):', "if False:",
+           "web/test_own_doors.py::test_a_strange_name_does_not_open_the_admin_port"),
+)  # fmt: skip
+
+FLIGHTS: Final = (
+    mutant("parts-claim-nothing", "", "proxy/fetch.py", "        self._taken.add(gap)\n        part = _Part(gap)", "        part = _Part(gap)",
+           _PARALLEL + "test_parts_come_side_by_side_and_each_byte_once"),
+    mutant("one-part-at-a-time", "", "proxy/fetch.py", "self._width = tuning.lanes.parallel - 1", "self._width = min(1, tuning.lanes.parallel - 1)",
+           _PARALLEL + "test_parts_come_side_by_side_and_each_byte_once"),
+    mutant("throttled-in-vain", "", "proxy/fetch.py", "self._width //= 2", "self._width //= 1", _PARALLEL + "test_throttled_parts_become_fewer"),
+    mutant("versions-mixed", "", "proxy/fetch.py", 'not in ("", "-", answer.etag) and self._taken', 'not in ("", "-", answer.etag) and False',
+           _PARALLEL + "test_without_a_digest_versions_are_not_mixed"),
+    mutant("untagged-in-parts", "", "proxy/fetch.py", " and known and size is not None", " and size is not None",
+           _PARALLEL + "test_without_a_digest_versions_are_not_mixed"),
+    mutant("part-never-cut", "", "proxy/fetch.py", "not (late and self._cut(wanted.start))", "True", _PARALLEL + "test_a_part_far_away_gives_way_to_a_reader"),
+    mutant("trickle-for-ever", "", "proxy/flight.py", "if self.arrived < min(before + least,", "if self.arrived < 0 * min(before + least,",
+           _PARALLEL + "test_a_trickle_is_given_up"),
+    mutant("slow-connection-kept", "", "proxy/fetch.py", "if self._count < self._least:", "if False:", _PARALLEL + "test_a_connection_that_trickles_is_left_for_another"),
+    mutant("wrong-upstream-again", "", "upstream/client.py", "hops.sort(key=lambda hop: origin(hop.url) == ask.avoid)", "pass",
+           _PARALLEL + "test_what_was_wrong_is_fetched_from_another_upstream"),
+    mutant("no-drip", "", "proxy/withhold.py", "stop = min(stop, reserve.stop - len(reserve) * (self.size - hashed) // max(1, self.size))", "pass",
+           _PARALLEL + "test_a_drip_while_what_is_here_is_verified"),
+    mutant("resolved-each-time", "", "proxy/route.py", "self._url = answer.stream.location if isinstance(answer.stream, Redirected) else None", "self._url = None",
+           _ROUTE + "test_many_parts_cost_one_request_to_the_hub"),
+    mutant("over-and-used", "", "proxy/route.py", "self._until is not None and self._until <= self._now()", "self._until is not None and False",
+           _ROUTE + "test_after_its_visible_expiry_it_is_not_used"),
+    mutant("cdn-speaks-for-the-hub", "", "proxy/route.py", "            self._forget(url)\n            return None", "            raise",
+           _ROUTE + "test_whatever_the_refusal_the_hub_is_asked_anew[404]"),
+    mutant("all-ask-anew", "", "proxy/route.py", "if answer is None and self._direct:", "if answer is None:", _ROUTE + "test_a_refused_url_is_renewed_once"),
+)  # fmt: skip
+
+MUTANTS: Final = (*HUGGING_FACE, *PYPI, *DOORS, *FLIGHTS)

@@ -28,6 +28,8 @@ BAD = [
     (W + "{artifact: 'pkg:npm/x'}}]", "policy.yaml: rules[0].when.artifact: 'pkg:npm/x': the ecosystem must be huggingface or pypi"),
     (W + "{artifact: 'acme/?'}}]", None),
     (W + "{kind: weight}}]", "policy.yaml: rules[0].when.kind: 'weight' is not a kind of file; did you mean 'weights'?"),
+    (W + "{scan: [unsave]}}]", "policy.yaml: rules[0].when.scan: 'unsave' is not a verdict of a scan; did you mean 'unsafe'?"),
+    (W + "{scan: true}}]", "policy.yaml: rules[0].when.scan: True is not a verdict of a scan; known: safe, unscanned, queued, error, caution, suspicious, unsafe"),
     (W + "{age_days: 7}}]", "policy.yaml: rules[0].when.age_days: needs lt, lte, gt or gte"),
     (W + "{age_days: {lt: -1}}}]", "policy.yaml: rules[0].when.age_days: -1 is not a number of days"),
     (W + "{age_days: {gt: 9, lt: 3}}}]", "policy.yaml: rules[0].when.age_days: nothing can be in this range"),

@@ -143,3 +143,29 @@ def test_the_kind_that_a_name_tells_weighs_as_much_here_as_at_the_hub(run):
     text = "rules: [{id: r, when: {kind: weights}, effect: deny}]\ntests: [{name: t, given: {artifact: 'acme/x#m.safetensors'}, expect: {effect: deny}}]\n"
     assert run("test", "policy.yaml", text=text).exit_code == 0
     assert json.loads(run("explain", "acme/x#m.safetensors", "--policy", "policy.yaml", "--json").output)["effect"] == "deny"
+
+
+TYPOS = """rules:
+  - {id: r, when: {artifact: 'acme/*'}, for: {groups: [dod-contarct]}, effect: deny}
+  - {id: s, when: {artifact: 'acme/*'}, for: {not_groups: [staff, guests]}, effect: deny}
+exceptions: [{id: EX-1, rule: r, scope: {groups: [nobody]}, reason: x, expires: 2099-01-01}]
+"""
+
+
+def test_check_warns_of_groups_that_nobody_is_in(run, tmp_path):
+    """Groups that `clients.groups` does not define are named with their place and the nearest one that exists; 0, for it is a warning."""
+    (tmp_path / "mirror.yaml").write_text("clients: {groups: {dod-contract: {subnets: [10.8.0.0/16]}, staff: {country: US}}}\n")
+    done = run("check", "policy.yaml", text=TYPOS)
+    assert done.exit_code == 0, done.output
+    warned = [line for line in done.output.splitlines() if line.startswith("warning")]
+    assert warned == [
+        "warning: policy.yaml: rules[0].for.groups: clients.groups defines no group 'dod-contarct': nobody is in it; did you mean 'dod-contract'?",
+        "warning: policy.yaml: rules[1].for.not_groups: clients.groups defines no group 'guests': nobody is in it",
+        "warning: policy.yaml: exceptions[0].scope.groups: clients.groups defines no group 'nobody': nobody is in it",
+    ]
+
+
+def test_check_without_a_configuration_leaves_groups_alone(run):
+    """A policy file by itself cannot tell which groups exist."""
+    done = run("check", "policy.yaml", text=TYPOS)
+    assert (done.exit_code, "warning" in done.output) == (0, False)

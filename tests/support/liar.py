@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -41,7 +42,10 @@ class Request:
 
 
 class Liar:
-    """`async with Liar(data) as liar`: `liar.lies` are used up one a request, then `liar.always` applies."""
+    """`async with Liar(data) as liar`: `liar.lies` are used up one a request, then `liar.choose` or `liar.always` applies.
+
+    `busy` counts the requests that are being answered, `most` how many there were at once, `rate` is bytes a second each.
+    """
 
     def __init__(self, data: bytes, etag: str = '"x"') -> None:
         self.data, self.etag = data, etag
@@ -49,6 +53,8 @@ class Liar:
         self.always = HONEST
         self.requests: list[Request] = []
         self.rate: int | None = None
+        self.choose: Callable[[Request], Lie] | None = None
+        self.busy = self.most = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task] = set()
 
@@ -82,11 +88,21 @@ class Liar:
             headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
             request = Request(headers)
             self.requests.append(request)
-            await self._answer(request, self.lies.popleft() if self.lies else self.always, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+            self.busy += 1
+            self.most = max(self.most, self.busy)
+            try:
+                await self._answer(request, self._lie(request), writer)
+            finally:
+                self.busy -= 1
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the other side has left, or the test is over
         finally:
             writer.close()
+
+    def _lie(self, request: Request) -> Lie:
+        if self.lies:
+            return self.lies.popleft()
+        return self.always if self.choose is None else self.choose(request)
 
     async def _answer(self, request: Request, lie: Lie, writer: asyncio.StreamWriter) -> None:
         data = self.data if lie.data is None else lie.data

@@ -100,7 +100,7 @@ async def house(
         # Bytes as they came: no coding is asked for unasked, none is undone.
         plain = aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=("Accept-Encoding",))
         async with listening(front_of(dialects, clock, public_url)) as url, plain as session:
-            yield Mirror(url, folder, faces, gateway, clock, session)
+            yield Mirror(url, folder, faces, gateway, clock, session, book)
     finally:
         await flights.close()
         for upstream in upstreams.values():

@@ -80,6 +80,22 @@ def test_a_hub_with_a_port_of_its_own_has_the_root_there(mirror: MirrorProcess, 
     assert f"<http://127.0.0.1:{second_port}/api/models?" in page.headers["Link"]
 
 
+def test_the_port_tells_two_hubs_apart_also_while_answers_are_warm(
+    mirror: MirrorProcess, hubs: tuple[StandInHub, StandInHub], second_port: int
+) -> None:
+    """Asked by one name at both ports, as a proxy in front of the mirror asks, each hub gives its own file of the same name."""
+    hubs[1].repo("acme/tiny-bert").push({"config.json": b'{"house": "other"}'})
+    target, front = "/acme/tiny-bert/resolve/main/config.json", mirror.url
+    ours = [mirror.get(target, headers={"Host": "localhost"}).body for _ in range(3)]
+    mirror.url = f"http://127.0.0.1:{second_port}"
+    try:
+        other = mirror.get(target, headers={"Host": "localhost"}).body
+    finally:
+        mirror.url = front
+    assert other == b'{"house": "other"}'
+    assert other not in ours
+
+
 @pytest.mark.parametrize("first", ["pypi", "simple", "packages"])
 def test_a_reserved_owner_is_told_how_it_is_reached(mirror: MirrorProcess, first: str) -> None:
     """The problem body of a reserved first segment says that `hosts:` leads to a Hugging Face owner of this name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -108,3 +109,17 @@ async def test_head_of_a_large_page_has_its_length_and_no_body() -> None:
 
     assert b"Content-Length: 1000000" in got
     assert got.endswith(b"\r\n\r\n")
+
+
+async def test_a_body_comes_as_it_was_sent() -> None:
+    """The server undoes no content coding: what nobody reads would be unpacked in the one thread that serves everybody."""
+    sent = gzip.compress(bytes(100_000))
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=await request.read())
+
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(sent)
+    async with serving(handler) as port:
+        got = await conversation(port, head + sent)
+
+    assert got.partition(b"\r\n\r\n")[2] == sent

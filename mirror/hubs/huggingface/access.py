@@ -19,6 +19,7 @@ from mirror.core.ports import Answer, Ask, Grant, Upstream
 from mirror.hubs.huggingface.documents import HubFile, RepoPage, file_from_headers, says_no
 from mirror.hubs.huggingface.options import Bearer, Options, own_bearer, public_bearer
 from mirror.hubs.huggingface.paths import Repo
+from mirror.proxy.documents import WITH_KNOWN
 
 if TYPE_CHECKING:
     from mirror.core.actor import Credential
@@ -66,11 +67,20 @@ class Access:
         if self._gateway.offline or not page.document.fresh(now):
             # A page that is past its time although upstream may be asked means that upstream did not answer just now.
             return self._outage(page, grant, bearer, None)
+        asked = self._ask_once(page, holder, bearer)
         try:
-            fresh = await self._ask_once(page, holder, bearer)
-        except UpstreamDown as down:
+            # With an older verdict at hand the hub is not waited for until the client is gone; the question goes on.
+            settled = page.public or (grant is not None and abs(now - grant.at) < self._options.outage)
+            fresh = await asyncio.wait_for(asked, self._options.patience * WITH_KNOWN if settled else None)
+        except (UpstreamDown, TimeoutError) as error:
+            down = error if isinstance(error, UpstreamDown) else UpstreamDown(self._options.upstream, "did not answer in time")
             return self._outage(page, grant, bearer, down)
         return self._honour(fresh, page, bearer)
+
+    def good_until(self, page: RepoPage, credential: Credential | None) -> datetime | None:
+        """When the right that `check` found a moment ago must be asked for anew; None where it rests on no fresh grant."""
+        grant = self._known.get(("" if page.public else self.bearer(page, credential).scope, page.project.identity))
+        return grant.at + self._options.online if grant is not None and grant.allowed and not page.gone else None
 
     def _fresh(self, grant: Grant, now: datetime) -> bool:
         # A grant from the future was dated by a clock that was wrong; it proves nothing about now (P5).

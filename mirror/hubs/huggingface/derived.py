@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import quote
 
 from aiohttp import web
 
-from mirror.core.errors import UpstreamGarbage
+from mirror.core.errors import HubSaysNo, Malformed, NotHere, UpstreamError, UpstreamGarbage
 from mirror.core.nouns import HUGGINGFACE
 from mirror.hubs.huggingface.documents import MOVING, load_json
 from mirror.hubs.huggingface.facts import file_facts
+from mirror.hubs.huggingface.filtering import keep_files
 from mirror.hubs.huggingface.paths import Repo, kind_of, parse_path, parse_query, parse_repo, parse_revision, with_query
 from mirror.hubs.huggingface.replies import json_page, warning_of
-from mirror.hubs.huggingface.rewrite import without_xet
+from mirror.hubs.huggingface.rewrite import split_url, without_xet
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
     from mirror.hubs.huggingface.documents import RepoPage
     from mirror.hubs.huggingface.files import FileRoutes
     from mirror.hubs.huggingface.hub import HuggingFaceHub
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 CONVERTED: Final = "refs/convert/parquet"
 _NAME: Final = re.compile(r"[^/]+")
+_NUMBERED: Final = re.compile(r"([^/]+)/([^/]+)/([0-9]{1,9})\.parquet")
+T = TypeVar("T")
 
 
 class DerivedRoutes:
@@ -45,7 +50,7 @@ class DerivedRoutes:
         return json_page(call, without_xet(load_json(document, self._hub.options.upstream)), None, warning)
 
     async def parquet(self, call: Call) -> web.StreamResponse:
-        """`/api/datasets/ID/parquet[/CONFIG[/SPLIT]]`: links lead to us, and each file is judged when it is asked for."""
+        """`/api/datasets/ID/parquet[/CONFIG[/SPLIT]]`: links lead to us, those of denied files are left out."""
         hub, credential = self._hub, call.actor.credential
         page = await self._repository(call, None)
         warning = await hub.admit_project(call, page)
@@ -54,8 +59,12 @@ class DerivedRoutes:
         document = await hub.pages.about(
             page, f"/parquet{within}", parse_query(call.query), credential, MOVING, contents=True, shape=(dict, list)
         )
-        base = f"{Repo.of(page.project).api}/parquet/"
-        return json_page(call, links_turned(load_json(document, hub.options.upstream), base, call.public_url + call.mount), None, warning)
+        base, origin = f"{Repo.of(page.project).api}/parquet/", call.public_url + call.mount
+        turned = links_turned(load_json(document, hub.options.upstream), base, origin)
+        links = list(dict.fromkeys(_links(turned)))
+        kept, left_out = await keep_converted(hub, call, page, [(link, numbered(link.removeprefix(origin + base))) for link in links])
+        staying = frozenset(kept)
+        return json_page(call, turned if len(staying) == len(links) else _pruned(turned, staying), None, left_out or warning)
 
     async def parquet_file(self, call: Call) -> web.StreamResponse:
         """`/api/datasets/ID/parquet/CONFIG/SPLIT/N.parquet`: the file of `refs/convert/parquet` to which the hub redirects."""
@@ -94,11 +103,54 @@ class DerivedRoutes:
     async def _admit_file(self, call: Call, page: RepoPage, path: str) -> tuple[str, str] | None:
         """One file, as on a page: raises `Refused`, on the record; gives a warning's topic and text. Nothing is handed out."""
         hub = self._hub
-        facts = file_facts(await hub.shared_facts(page, call.actor.credential, hub.gateway.needs(HUGGINGFACE)), page, path)
+        needs = hub.gateway.needs(HUGGINGFACE)
+        facts = file_facts(await hub.shared_facts(page, call.actor.credential, needs, (path,)), page, path)
         verdict = await hub.gateway.judge(call.actor, page.artifact(path), facts)
         if not verdict.effect.serves:
             await hub.gateway.admit(call.actor, page.artifact(path), call.info, facts=facts)
         return warning_of(verdict, page.project)
+
+
+async def keep_converted(
+    hub: HuggingFaceHub, call: Call, page: RepoPage, rows: Sequence[tuple[T, Sequence[str]]]
+) -> tuple[list[T], tuple[str, str] | None]:
+    """The rows whose files of `refs/convert/parquet` are not denied, and the warning; each row comes with the paths it may mean.
+
+    Where the conversion's list of files is not to be had, or names none of the paths, a row stays: what it leads to is
+    judged when it is asked for.
+    """
+    try:
+        converted = await hub.pages.repository(Repo.of(page.project), CONVERTED, call.actor.credential)
+    except (HubSaysNo, NotHere, UpstreamError):
+        return [row for row, _ in rows], None
+    named = [(next((path for path in paths if path in converted.files), ""), row) for row, paths in rows]
+    return await keep_files(hub, call, converted, named)
+
+
+def numbered(rest: str) -> tuple[str, ...]:
+    """The paths that `CONFIG/SPLIT/N.parquet` of the API may be in the conversion: of a large split only a part is converted."""
+    parts = _NUMBERED.fullmatch(rest)
+    if parts is None:
+        return ()
+    try:
+        config, split = parse_path(parts[1]), parse_path(parts[2])
+    except Malformed:
+        return ()
+    return tuple(f"{config}/{folder}/{int(parts[3]):04}.parquet" for folder in (split, f"partial-{split}"))
+
+
+def _links(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from _links(inner)
+    elif isinstance(value, list):
+        yield from value
+
+
+def _pruned(value: Any, staying: Collection[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _pruned(inner, staying) for key, inner in value.items()}
+    return [link for link in value if link in staying] if isinstance(value, list) else value
 
 
 def links_turned(value: Any, base: str, origin: str) -> Any:
@@ -107,12 +159,12 @@ def links_turned(value: Any, base: str, origin: str) -> Any:
         return {key: links_turned(item, base, origin) for key, item in value.items()}
     if not isinstance(value, list):
         return None
-    paths = [urlsplit(item).path for item in value if isinstance(item, str)]
+    paths = [split_url(item).path for item in value if isinstance(item, str)]
     return [origin + path for path in paths if path.startswith(base)]
 
 
 def converted_path(location: str, repo: Repo) -> str | None:
     """The file that the hub's redirect names, or None where it leads anywhere but to a conversion of this dataset."""
     start = repo.file("resolve", CONVERTED, "")
-    path = urlsplit(location).path
+    path = split_url(location).path
     return parse_path(path.removeprefix(start)) if path.startswith(start) and path != start else None

@@ -6,13 +6,15 @@ hub's own id, the commit, every file with size and digest, and what the hub itse
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from mirror.core.errors import HubSaysNo, UpstreamGarbage
 from mirror.core.nouns import HUGGINGFACE, Artifact, Digest, Document, Kind, Project
+from mirror.decode import parse_json
+from mirror.hubs.huggingface.paths import is_commit, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 DISABLED: Final = "Access to this resource is disabled."
 BAD_TOKEN: Final = "Invalid credentials"  # noqa: S105 - the beginning of the hub's message
 _REGION: Final = "not available in your region"
+#: An empty, `.` or `..` segment: no tree of git has one (git-check-ref-format aside, `verify_path` refuses them).
+_NO_FILE: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
+#: The largest number that JSON readers and records hold exactly (RFC 7493 section 2.2), and a length below it.
+LARGEST: Final = 2**53 - 1
+_LENGTH: Final = re.compile(r"[0-9]{1,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +97,8 @@ class RepoPage:
 def load_json(page: Document | Answer, upstream: str) -> Any:
     """The page as JSON. Raises `UpstreamGarbage`."""
     try:
-        return json.loads(page.body)
-    except (ValueError, RecursionError) as error:
+        return parse_json(page.body)
+    except ValueError as error:
         what = page.key.target.partition("?")[0] if isinstance(page, Document) else page.url
         raise UpstreamGarbage(upstream, f"answered {what} with what is not JSON") from error
 
@@ -110,6 +117,9 @@ def parse_page(document: Document, hub: str, kind: Kind, upstream: str) -> RepoP
     if not isinstance(data, dict):
         raise UpstreamGarbage(upstream, f"its page {target} is not an object")
     name, commit = need("id", str), need("sha", str)
+    # They go into targets, headers and records as they are.
+    if not is_name(name) or not is_commit(commit):
+        raise UpstreamGarbage(upstream, f"its page {target} has an 'id' or 'sha' that no repository has")
     hub_id = data.get("_id")
     project = Project(HUGGINGFACE, kind, name, hub, hub_id if isinstance(hub_id, str) and hub_id else None)
     gated = data.get("gated", False)
@@ -163,13 +173,13 @@ def _files(rows: Any, upstream: str, target: str) -> dict[str, HubFile]:
     files: dict[str, HubFile] = {}
     for row in rows:
         path = row.get("rfilename") if isinstance(row, dict) else None
-        if not isinstance(path, str) or not path:
-            raise UpstreamGarbage(upstream, f"its page {target} lists a file without a name")
+        if not isinstance(path, str) or _NO_FILE.search(path):
+            raise UpstreamGarbage(upstream, f"its page {target} lists a file without a name that git could hold")
         lfs = row.get("lfs") if isinstance(row.get("lfs"), dict) else {}
         size = lfs.get("size", row.get("size"))
         files[path] = HubFile(
             path,
-            size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None,
+            size if isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= LARGEST else None,
             _hexadecimal(row.get("blobId"), 40),
             _hexadecimal(lfs.get("sha256") or lfs.get("oid"), 64),
         )
@@ -190,9 +200,9 @@ def parse_time(value: Any) -> datetime | None:
     """A time as the hub writes it, in UTC; None for anything else."""
     try:
         moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):  # the last: year 1 or 9999 with an offset that leads out of the calendar
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def file_from_headers(path: str, document: Document | Answer) -> HubFile | None:
@@ -202,7 +212,7 @@ def file_from_headers(path: str, document: Document | Answer) -> HubFile | None:
     sha256 = _hexadecimal(linked, 64)
     oid = None if sha256 else _hexadecimal(linked or plain, 40)
     length = document.header("x-linked-size") or (None if sha256 else document.header("content-length"))
-    size = int(length) if length is not None and length.isascii() and length.isdigit() else None
+    size = int(length) if length is not None and _LENGTH.fullmatch(length) else None
     return HubFile(path, size, oid, sha256) if sha256 or oid else None
 
 
@@ -211,7 +221,7 @@ def says_no(document: Document | Answer) -> HubSaysNo:
     code, message = document.header("x-error-code") or "", document.header("x-error-message") or ""
     if not message:
         try:
-            said = json.loads(document.body)
+            said = parse_json(document.body)
             message = said["error"] if isinstance(said, dict) and isinstance(said.get("error"), str) else ""
         except ValueError:
             message = ""
@@ -221,7 +231,7 @@ def says_no(document: Document | Answer) -> HubSaysNo:
 
 def cause(status: int, code: str, message: str) -> str:
     """Our one word for why the hub refused (`core.errors.HubSaysNo`)."""
-    if _REGION in message.lower():
+    if status == 451 or _REGION in message.lower():  # RFC 7725: withheld by law from whoever asks from where we are
         return "region"
     if message == DISABLED:
         return "disabled"

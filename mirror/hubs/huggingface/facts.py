@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mirror.core.facts import Fact, Facts
 from mirror.core.nouns import HUGGINGFACE, FileKind, Kind, Project
 from mirror.policy.lineage import RELATIONS, Edge
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from mirror.hubs.huggingface.documents import HubFile, RepoPage
 
@@ -114,17 +114,58 @@ def repository_facts(page: RepoPage) -> Facts:
     )
 
 
+class Scanned(NamedTuple):
+    """What the hub's scanners say of one file, and the digest of the page that tells it."""
+
+    fact: Fact[str]
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts(Facts):
+    """The facts that a page's files share, with what the scanners say of those that are to be judged, by path."""
+
+    scans: Mapping[str, Scanned] = field(default_factory=dict, compare=False, repr=False)
+
+
+def with_scans(facts: Facts, scans: Mapping[str, Scanned]) -> PageFacts:
+    """`facts` with `scans` beside them."""
+    return PageFacts(**{one.name: getattr(facts, one.name) for one in fields(Facts)}, scans=scans)
+
+
+def without_scans(shared: Facts) -> Facts:
+    """What is recorded of a page: its files' facts stay with the pages that told them, which are its evidence."""
+    if not isinstance(shared, PageFacts):
+        return shared
+    told = sorted({scanned.evidence for scanned in shared.scans.values()})
+    return replace(shared, scans={}, evidence=(*shared.evidence, *told))
+
+
 def file_facts(shared: Facts, page: RepoPage, path: str, found: HubFile | None = None) -> Facts:
     """`shared` with what is particular to one file (`found` where HEAD told more). The page as a whole is metadata of no size."""
     file = found or page.files.get(path)
     size = 0 if not path else file.size if file else None
     kind = file_kind(path, page.project.kind)
-    return replace(shared, file_kind=Fact(kind, "file name", "B"), size=Fact(size, "the hub's file list", "A"))
+    own: dict[str, Any] = {"file_kind": Fact(kind, "file name", "B"), "size": Fact(size, "the hub's file list", "A")}
+    if isinstance(shared, PageFacts):
+        own["scans"] = {}
+        if (scanned := shared.scans.get(path)) is not None:
+            own |= {"scan": scanned.fact, "evidence": (*shared.evidence, scanned.evidence)}
+    return replace(shared, **own)
+
+
+def sought_facts(shared: Facts, page: RepoPage, path: str) -> Facts:
+    """`file_facts` of what may be no file at all: where the page does not list it, nothing speaks of scans yet.
+
+    Clients look for optional files that are not there; a rule that holds what is not scanned must not hold nothing.
+    """
+    facts = file_facts(shared, page, path)
+    return facts if path in page.files else replace(facts, scan=Fact("safe", "not a listed file", "A"))
 
 
 #: Facts about a project that a listing's row may tell as its judging page would, and the key under which it does.
 _ON_A_ROW: Final = {
-    **dict.fromkeys(("publisher", "publisher_countries", "names", "file_kind", "size", "yanked", "direct_urls", "client_country"), "id"),
+    **dict.fromkeys(("publisher", "publisher_countries", "names", "file_kind", "size", "yanked", "direct_urls", "client_country", "scan"), "id"),
     "license": "tags", "gated": "gated", "status": "disabled", "published_at": "createdAt",
 }  # fmt: skip
 

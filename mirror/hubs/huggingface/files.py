@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 
 from mirror.core.errors import HubSaysNo, Malformed
 from mirror.core.http import matches
 from mirror.core.nouns import HUGGINGFACE
-from mirror.hubs.huggingface.facts import file_facts
+from mirror.hubs.huggingface.facts import file_facts, sought_facts
+from mirror.hubs.huggingface.large import for_client, is_large, out_of_reach
 from mirror.hubs.huggingface.paths import PLURALS, Repo, is_commit, kind_of, parse_path, parse_repo, parse_revision
+from mirror.hubs.huggingface.registry import MadeBody
 from mirror.hubs.huggingface.replies import topic
+from mirror.reply.again import again, answer, hit_headers, plain_key, small_hit
 from mirror.reply.body import respond
 from mirror.reply.refusal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mirror.core.actor import Credential
     from mirror.core.decision import Admission
-    from mirror.core.nouns import Kind
+    from mirror.core.nouns import Artifact, Kind
     from mirror.hubs.huggingface.documents import HubFile, RepoPage
     from mirror.hubs.huggingface.hub import HuggingFaceHub
+    from mirror.reply.again import Headers
     from mirror.reply.routing import Call
 
 _TEXT: Final = frozenset(["txt", "md", "json", "jsonl", "yaml", "yml", "toml", "cfg", "ini", "py", "jinja", "csv", "tsv", "xml", "html", "gitattributes", "gitignore", "sh"])
@@ -48,6 +53,9 @@ class FileRoutes:
         return await self._file(call, PLURALS[call.match["plural"]], revision)
 
     async def _file(self, call: Call, kind: Kind, revision: str) -> web.StreamResponse:
+        key = plain_key(call, self._hub.name)
+        if key is not None and (warm := await self._hub.gateway.again(key)) is not None:
+            return again(warm)
         repo, path = parse_repo(call.match["repo"], kind), parse_path(call.match["path"])
         page = await self._hub.pages.repository(repo, revision, call.actor.credential)
         return await self.serve(call, page, path, revision)
@@ -58,31 +66,64 @@ class FileRoutes:
         """One file of a page, admitted, with `more` headers; `revision` is what was asked for, by whatever route."""
         hub, credential = self._hub, call.actor.credential
         artifact = page.artifact(path)
-        shared = await hub.shared_facts(page, credential, hub.gateway.needs(HUGGINGFACE))
+        needs = hub.gateway.needs(HUGGINGFACE)
+        shared = await hub.shared_facts(page, credential, needs, (path,) if path in page.files else ())
         try:
             file = page.files.get(path)
             if file is None or file.etag is None or file.size is None:
                 # A refusal comes before the hub's word on whether the file exists: a miss must not map out what is denied.
-                verdict = await hub.gateway.judge(call.actor, artifact, file_facts(shared, page, path))
+                verdict = await hub.gateway.judge(call.actor, artifact, sought_facts(shared, page, path))
                 if verdict.effect.serves:
                     file = await hub.complete(page, path, credential)
+                    shared = await hub.shared_facts(page, credential, needs, (path,))
             admission = await hub.gateway.admit(
                 call.actor, artifact, call.info, facts=file_facts(shared, page, path, file), head=call.head
             )
-            headers = file_headers(page, file or await hub.complete(page, path, credential)) | dict(more or {})
+            file = file or await hub.complete(page, path, credential)
+            headers = file_headers(page, file) | dict(more or {})
             _warn(headers, admission)
+            standing = await self._standing(artifact, file, credential, always=call.head)
             if call.head:
-                await hub.locate(artifact, credential)
                 await admission.ticket.durable()
-                return _head(call, headers | _pinned(call, page, path, revision), file)
+                found = _head(call, headers | _pinned(call, page, path, revision), file, large=is_large(hub.options, file))
+                found.headers["Cache-Status"] = standing
+                # A miss may be a hit in a moment; and of a large file not everybody is told the size.
+                if "; hit" in standing and not is_large(hub.options, file):
+                    self._remember(call, admission, page, tuple(found.headers.items()), None)
+                return found
             body = await hub.gateway.open(admission)
         except HubSaysNo as no:
             await hub.note_refusal(call, artifact, no)
             raise
         etag = headers.pop("ETag", "")
+        if plain_key(call, hub.name) is not None and (data := await small_hit(body)) is not None:
+            told = hit_headers(tuple(headers.items()), etag)
+            self._remember(call, admission, page, told, data)
+            return answer(told, data)
         return await respond(
             call.request, body, headers=tuple(headers.items()), etag=etag, last_modified=None, send_body=True
         )
+
+    async def _standing(self, artifact: Artifact, file: HubFile, credential: Credential | None, *, always: bool) -> str:
+        """What a GET would find in the store. Raises `HubSaysNo` where it would find nothing and nothing can be fetched.
+
+        Without `always` the store is asked only for a file that cannot be fetched, and the answer is empty for others.
+        """
+        hub = self._hub
+        refusal = out_of_reach(hub.options, file)
+        if refusal is None and not always:
+            return ""
+        standing = await hub.gateway.standing(artifact, await hub.locate(artifact, credential))
+        if refusal is not None and "; hit" not in standing:
+            raise refusal
+        return standing
+
+    def _remember(self, call: Call, admission: Admission, page: RepoPage, headers: Headers, body: bytes | None) -> None:
+        key, right = plain_key(call, self._hub.name), self._hub.access.good_until(page, call.actor.credential)
+        if key is not None and right is not None:
+            document = page.document
+            until = right if document.max_age is None else min(right, document.fetched_at + document.max_age)
+            self._hub.gateway.remember(key, admission, headers, body, until)
 
     async def raw(self, call: Call) -> web.StreamResponse:
         """`/{P}ID/raw/REV/FILE`: what git holds. For a large file that is its pointer, which we write ourselves."""
@@ -92,15 +133,16 @@ class FileRoutes:
         file = page.files.get(path)
         if file is None or file.sha256 is None or file.size is None:
             return await self._file(call, kind, page.commit)
-        shared = await self._hub.shared_facts(page, call.actor.credential, self._hub.gateway.needs(HUGGINGFACE))
+        shared = await self._hub.shared_facts(page, call.actor.credential, self._hub.gateway.needs(HUGGINGFACE), (path,))
         facts = file_facts(shared, page, path)
         admission = await self._hub.gateway.admit(call.actor, page.artifact(path), call.info, facts=facts, head=call.head)
         await self._hub.access.check(page, call.actor.credential)
         await admission.ticket.durable()
         # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md#the-pointer
         text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{file.sha256}\nsize {file.size}\n"
-        headers = {**_safe(page, path), "ETag": f'"{file.oid}"'} if file.oid else _safe(page, path)
-        return web.Response(text=text, content_type="text/plain", charset="utf-8", headers=headers)
+        headers, etag = {**_safe(page, path), "Content-Type": "text/plain; charset=utf-8"}, f'"{file.oid}"' if file.oid else ""
+        body = MadeBody(text.encode(), file.oid or "")  # huggingface.js asks for `bytes=0-0` first, and wants a 206
+        return await respond(call.request, body, headers=tuple(headers.items()), etag=etag, last_modified=None, send_body=not call.head)
 
 
 def file_headers(page: RepoPage, file: HubFile) -> dict[str, str]:
@@ -145,16 +187,34 @@ def _pinned(call: Call, page: RepoPage, path: str, revision: str) -> dict[str, s
 
     huggingface_hub takes the URL to download from `Location` whatever the status; without it the bytes of a newer commit
     would be kept under the older one's entity tag. On a 200 the field redirects nobody (RFC 9110 section 10.2.2).
+    A client that calls us by another name than `listen.public_url` gets none, and does without that guard.
     """
-    if revision == page.commit:
+    if revision == page.commit or not _asked_at(call.request.headers.get("Host", ""), call.public_url):
         return {}
     return {"Location": call.public_url + call.mount + Repo.of(page.project).file("resolve", page.commit, path)}
 
 
-def _head(call: Call, headers: dict[str, str], file: HubFile | None) -> web.Response:
+def _asked_at(host: str, public_url: str) -> bool:
+    """Whether a client that sent this Host header knows us by our public name.
+
+    To one that uses another name of ours, a link to the public one leads abroad: it would follow without its token.
+    """
+    own = urlsplit(public_url)
+    default = {"https": 443, "http": 80}.get(own.scheme)
+    asked = urlsplit(f"//{host}")
+    try:
+        return (own.hostname, own.port or default) == (asked.hostname, asked.port or default)
+    except ValueError:
+        return False
+
+
+def _head(call: Call, headers: dict[str, str], file: HubFile, *, large: bool) -> web.Response:
     """The answer to HEAD: as GET's would be, without a transfer being started."""
     asked, etag = call.request.headers.get("If-None-Match"), headers.get("ETag")
+    if file.size is not None:
+        headers = {**headers, "Content-Length": str(file.size)}
+    if large:
+        headers = for_client(headers, call.request.headers.get("User-Agent", ""))
     if asked is not None and etag is not None and matches(asked, etag, weak=True):
-        return web.Response(status=304, headers={k: v for k, v in headers.items() if k != "Content-Type"})
-    size = {} if file is None or file.size is None else {"Content-Length": str(file.size)}
-    return web.Response(headers={**headers, **size})
+        return web.Response(status=304, headers={k: v for k, v in headers.items() if k not in ("Content-Type", "Content-Length")})
+    return web.Response(headers=headers)

@@ -14,8 +14,11 @@ from mirror.hubs.huggingface.access import Access
 from mirror.hubs.huggingface.ancestry import Ancestry
 from mirror.hubs.huggingface.derived import DerivedRoutes
 from mirror.hubs.huggingface.directory import DirectoryRoutes
-from mirror.hubs.huggingface.facts import file_facts, repository_facts
+from mirror.hubs.huggingface.events import EventRoutes
+from mirror.hubs.huggingface.facts import file_facts, repository_facts, with_scans
 from mirror.hubs.huggingface.files import FileRoutes, file_headers
+from mirror.hubs.huggingface.git import GitRoutes
+from mirror.hubs.huggingface.large import permit
 from mirror.hubs.huggingface.lfs import LfsRoutes
 from mirror.hubs.huggingface.pages import Pages
 from mirror.hubs.huggingface.paths import Repo
@@ -23,11 +26,13 @@ from mirror.hubs.huggingface.refused import RefusedRoutes
 from mirror.hubs.huggingface.registry import RegistryRoutes
 from mirror.hubs.huggingface.replies import dressed, failure, policy_refusal, warning_of
 from mirror.hubs.huggingface.rewrite import paging_links
-from mirror.hubs.huggingface.routes import Handlers, table
+from mirror.hubs.huggingface.routes import Handlers, table, viewer_table
+from mirror.hubs.huggingface.scans import Scans
+from mirror.hubs.huggingface.viewer import ViewerRoutes
 from mirror.hubs.huggingface.views import ViewRoutes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from aiohttp import web
 
@@ -55,20 +60,22 @@ class HuggingFaceHub:
         self.pages = Pages(gateway, options)
         self.access = Access(gateway, upstream, options)
         self._ancestry = Ancestry(gateway, self.pages, options.lineage_patience)
+        self._scans = Scans(gateway, self.pages, options)
         self._refused = RefusedRoutes(self)
         files = FileRoutes(self)
         handlers = Handlers(
             files, ViewRoutes(self), LfsRoutes(self), RegistryRoutes(self, files), DerivedRoutes(self, files),
-            DirectoryRoutes(self), self._refused,
+            DirectoryRoutes(self), EventRoutes(self), GitRoutes(self, self._refused), self._refused,
         )  # fmt: skip
         self.routes: Sequence[Route] = table(handlers)
+        self.labels: Mapping[str, Sequence[Route]] = {"datasets-server": viewer_table(ViewerRoutes(self))}
 
     # --- core.ports.Hub -------------------------------------------------------------------------------------------
 
     async def describe(self, artifact: Artifact, credential: Credential | None, needs: frozenset[str]) -> Facts:
         """See `core.ports.Hub.describe`. Raises `Pending` too, while the lineage is still being found out."""
         page = await self.page_of(artifact, credential)
-        return file_facts(await self.shared_facts(page, credential, needs), page, artifact.path)
+        return file_facts(await self.shared_facts(page, credential, needs, (artifact.path,)), page, artifact.path)
 
     async def locate(self, artifact: Artifact, credential: Credential | None) -> Source:
         """See `core.ports.Hub.locate`: the right is checked against the hub or a grant, every time."""
@@ -77,7 +84,10 @@ class HuggingFaceHub:
         file = await self.complete(page, artifact.path, credential)
         target = Repo.of(page.project).file("resolve", page.commit, artifact.path)
         # The counter header is how the hub counts downloads; it is sent on what is really fetched.
-        ask = Ask(target, headers={"X-HF-Download-Counter": "1"}, follow=True, first_only=not page.public)
+        ask = Ask(
+            target, headers={"X-HF-Download-Counter": "1"}, follow=True, first_only=not page.public,
+            xet=permit(self.options, page, file),
+        )  # fmt: skip
         headers = tuple(file_headers(page, file).items())
         return Source(bearer.on(ask), file.declared, file.size, headers, page.restriction)
 
@@ -101,19 +111,26 @@ class HuggingFaceHub:
         await self.access.check(page, credential)
         return await self.access.unlisted(page, path, credential)
 
-    async def shared_facts(self, page: RepoPage, credential: Credential | None, needs: frozenset[str]) -> Facts:
-        """The facts that hold for all of a page's files. Raises `Pending`."""
+    async def shared_facts(
+        self, page: RepoPage, credential: Credential | None, needs: frozenset[str], paths: Collection[str] | None = None
+    ) -> Facts:
+        """The facts that hold for all of a page's files, and those that the hub tells of many files at once. Raises `Pending`.
+
+        `paths` are the files that will be judged (`file_facts`); None is all of them, which may take many requests.
+        """
         facts = repository_facts(page)
         if page.project.kind is Kind.MODEL and needs & _LINEAGE:
             ancestors, evidence = await self._ancestry.of(page)
             facts = replace(facts, ancestors=ancestors, evidence=tuple(dict.fromkeys((*facts.evidence, *evidence))))
         if needs & _REGION:
             facts = replace(facts, blocked_countries=await self._blocked(page, credential))
+        if "scan" in needs and (paths is None or any(paths)):
+            return with_scans(facts, await self._scans.of(page, credential, paths))
         return facts
 
     async def admit_project(self, call: Call, page: RepoPage) -> tuple[str, str] | None:
         """The project as a whole: raises `Refused` (on the record) where it is denied; gives a warning's topic and text."""
-        facts = file_facts(await self.shared_facts(page, call.actor.credential, self.gateway.needs(HUGGINGFACE)), page, "")
+        facts = file_facts(await self.shared_facts(page, call.actor.credential, self.gateway.needs(HUGGINGFACE), ()), page, "")
         verdict = await self.gateway.judge(call.actor, page.artifact(), facts)
         if not verdict.effect.serves:
             await self.gateway.admit(call.actor, page.artifact(), call.info, facts=facts)

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from mirror.core.errors import Malformed
+from mirror.upstream.codings import CodingError, coded, decode
 
 if TYPE_CHECKING:
     from mirror.reply.routing import Call
@@ -19,7 +20,10 @@ _BODY_PATIENCE: Final = 15.0
 
 
 async def read_body(call: Call, too_long: str) -> bytes:
-    """What was sent with a request. Raises `Malformed` where it is too long, too slow, or not what its head says."""
+    """What was sent with a request, without its content coding: git compresses. No larger than 4 MiB in either form.
+
+    Raises `Malformed` where it is too long, too slow, or not what its head says.
+    """
     body = b""
     try:
         async with asyncio.timeout(_BODY_PATIENCE):
@@ -31,4 +35,9 @@ async def read_body(call: Call, too_long: str) -> bytes:
         raise Malformed("the body is not in the form that the request's head says") from error
     if len(body) > _MAX_BODY:
         raise Malformed(too_long, status=413)
-    return body
+    if not (codings := coded(call.request.headers.get("Content-Encoding"))):
+        return body
+    try:
+        return await asyncio.to_thread(decode, body, codings, _MAX_BODY)
+    except CodingError as error:
+        raise Malformed(f"the body cannot be read: {error}", status=413 if "beyond" in str(error) else 415) from error

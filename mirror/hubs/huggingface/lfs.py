@@ -18,6 +18,7 @@ from aiohttp import web
 from mirror.core.decision import EventKind
 from mirror.core.errors import HubSaysNo, Malformed, Refused
 from mirror.core.nouns import HUGGINGFACE
+from mirror.decode import parse_json
 from mirror.hubs.huggingface.facts import file_facts
 from mirror.hubs.huggingface.intake import read_body
 from mirror.hubs.huggingface.paths import Repo, kind_of, parse_repo, parse_revision
@@ -69,26 +70,36 @@ class LfsRoutes:
             await self._hub.gateway.note(EventKind.WRITE_REFUSED, call.actor, call.info, f"{self._hub.name}:{call.raw_path[:500]}")
             return dressed(call, say(403, "Nothing is taken in", WRITES_OFF, "mirror-write"))
         repo = parse_repo(call.match["repo"].removesuffix(".git"), kind_of(call.match.groupdict()))
-        shelves = [await self._shelf(call, repo, None, asked)]
-        if asked.ref and any(oid not in shelves[0].paths for oid, _ in asked.objects):
-            try:
-                shelves.append(await self._shelf(call, repo, parse_revision(quote(asked.ref, safe="")), asked))
-            except HubSaysNo as no:
-                if no.cause != "missing_revision":  # git names its local branch, which the hub may not have
-                    raise
+        shelves = await self._shelves(call, repo, asked, anew=False)
+        if _missing(shelves, asked):  # right after a push the lists that are known are older than the objects
+            shelves = await self._shelves(call, repo, asked, anew=True)
         rows = [await self._object(call, shelves, oid, size) for oid, size in asked.objects]
         body = json.dumps({"transfer": "basic", "objects": rows, "hash_algo": "sha256"}, ensure_ascii=False).encode()
         headers = {"Content-Type": LFS_TYPE, "Cache-Control": "no-store", "Vary": "Authorization"}
         return web.Response(body=body, headers=headers)
 
-    async def _shelf(self, call: Call, repo: Repo, revision: str | None, asked: Batch) -> _Shelf:
+    async def _shelves(self, call: Call, repo: Repo, asked: Batch, *, anew: bool) -> list[_Shelf]:
+        """Where objects may be: the default branch, then the ref that the batch names, if that is needed."""
+        shelves = [await self._shelf(call, repo, None, asked, anew=anew)]
+        if asked.ref and _missing(shelves, asked):
+            try:
+                shelves.append(await self._shelf(call, repo, parse_revision(quote(asked.ref, safe="")), asked, anew=anew))
+            except HubSaysNo as no:
+                if no.cause != "missing_revision":  # git names its local branch, which the hub may not have
+                    raise
+        return shelves
+
+    async def _shelf(self, call: Call, repo: Repo, revision: str | None, asked: Batch, *, anew: bool) -> _Shelf:
         """A commit, after project and caller have passed."""
         hub, credential = self._hub, call.actor.credential
         page = await hub.pages.repository(repo, revision, credential)
+        if anew:
+            page = await hub.pages.renewed(page, repo, revision, credential)
         await hub.admit_project(call, page)
         await hub.admit_rights(call, page)
-        shared = await hub.shared_facts(page, credential, hub.gateway.needs(HUGGINGFACE))
-        return _Shelf(page, shared, page.paths_of({oid for oid, _ in asked.objects}))
+        paths = page.paths_of({oid for oid, _ in asked.objects})
+        judged = [path for places in paths.values() for path in places]
+        return _Shelf(page, await hub.shared_facts(page, credential, hub.gateway.needs(HUGGINGFACE), judged), paths)
 
     async def _object(self, call: Call, shelves: list[_Shelf], oid: str, size: int) -> dict[str, Any]:
         """One row of the answer. Of several files with these bytes, the first that may be had gives the link."""
@@ -110,6 +121,10 @@ class LfsRoutes:
         return row | _link(call, shelf.page, path)  # the rules have changed since the line before
 
 
+def _missing(shelves: list[_Shelf], asked: Batch) -> bool:
+    return any(all(oid not in shelf.paths for shelf in shelves) for oid, _ in asked.objects)
+
+
 def _link(call: Call, page: RepoPage, path: str) -> dict[str, Any]:
     """Where an object is: at its file, by commit. git-lfs adds a credential of its own where it is not told to do without."""
     href = call.public_url + call.mount + Repo.of(page.project).file("resolve", page.commit, path)
@@ -121,11 +136,11 @@ def _link(call: Call, page: RepoPage, path: str) -> dict[str, Any]:
 def parse_batch(body: bytes) -> Batch:
     """A batch request. Raises `Malformed` for what is none, and for hashes that the hub does not keep."""
     try:
-        asked = json.loads(body)
+        asked = parse_json(body)
         operation, rows = asked.get("operation"), asked.get("objects")
         ref, transfers = asked.get("ref") or {}, asked.get("transfers") or ["basic"]
         name = ref.get("name") or ""
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError) as error:
         raise Malformed("the body is not a batch of Git LFS") from error
     if operation not in ("download", "upload"):
         raise Malformed("the batch's operation is neither download nor upload", status=422)

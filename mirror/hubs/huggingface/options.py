@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
+from mirror.proxy.tuning import PATIENCE
+
 if TYPE_CHECKING:
     from mirror.core.actor import Credential
     from mirror.core.ports import Ask
@@ -31,7 +33,12 @@ class Options:
     outage: timedelta = timedelta(hours=24)
     unknown_routes: Literal["refuse", "forward"] = "refuse"
     gone: Literal["refuse", "serve"] = "refuse"
+    git: Literal["refuse", "permit"] = "refuse"
+    datasets_server: str | None = None
+    large_files: Literal["xet", "refuse", "missing"] = "xet"  # `missing`: would be xet, but hf_xet is not installed
+    large_from: int = 50_000_000_000  # bytes
     lineage_patience: float = 8.0
+    patience: float = PATIENCE  # seconds that a client waits for the head of an answer
 
     @property
     def upstream(self) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import OrderedDict
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from mirror.core.errors import HubSaysNo, NotHere, UpstreamDown, UpstreamGarbage
 from mirror.core.nouns import Document, DocumentKey
 from mirror.core.ports import Answer, Ask, Grant
+from mirror.decode import parse_json
 from mirror.hubs.huggingface.access import HIDDEN
 from mirror.hubs.huggingface.documents import MOVING, PINNED, RepoPage, load_json, parse_page, says_no
 from mirror.hubs.huggingface.options import Bearer, Options, own_bearer, public_bearer
@@ -18,7 +19,6 @@ from mirror.hubs.huggingface.paths import Repo, is_commit, revision_segment, wit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import timedelta
 
     from mirror.core.actor import Credential
     from mirror.proxy.gateway import Gateway
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 WITHDRAWN: Final = frozenset({"private", "missing_repo", "gated", "disabled", "region"})
 _PARSED: Final = 512
 _ROWS: Final = re.compile(r"/api/[a-z]+(?:\?|$)|/api/[a-z]+(?:/[^/?]+){1,2}/(?:tree|paths-info|commits)/")
+#: How old a page must be before it is asked for again because something is missing on it.
+ANEW: Final = timedelta(seconds=3)
 #: A page of a repository with 100,000 files is about 25 MB.
 _MAX_PAGE: Final = 128 * 1024 * 1024
 
@@ -58,10 +60,22 @@ class Pages:
             refusal = error
         if own != public and (own.credential is not None or own.service):
             return await self._judging(repo, revision, own)
-        found = await self._same_commit(repo, revision, own) if isinstance(refusal, (UpstreamDown, NotHere)) else None
+        found = await self._known_commit(repo, revision, own) if isinstance(refusal, (UpstreamDown, NotHere)) else None
         if found is None:
             raise refusal
         return found
+
+    async def renewed(self, page: RepoPage, repo: Repo, revision: str | None, credential: Credential | None) -> RepoPage:
+        """A page that does not know what it should, as after a push: asked for again, unless that was seconds ago.
+
+        `page` is what `repository` gave for the same; of a full commit nothing new can be learnt.
+        """
+        document, now = page.document, self._gateway.clock.now()
+        settled = (revision is not None and is_commit(revision)) or document.max_age is None or page.gone or self._gateway.offline
+        if settled or abs(now - document.fetched_at) < ANEW:
+            return page
+        await self._gateway.keep_document(replace(document, max_age=timedelta(0)))
+        return await self.repository(repo, revision, credential)
 
     async def _own_or_gone(self, repo: Repo, revision: str | None, own: Bearer, gone: RepoPage) -> RepoPage:
         """What the hub hides from the public it may still show to this caller."""
@@ -92,7 +106,7 @@ class Pages:
         tail = "" if revision is None else f"/revision/{revision_segment(revision)}"
         age = PINNED if revision is not None and is_commit(revision) else MOVING
         target = f"{repo.api}{tail}?blobs=true"
-        if self._gateway.held_off(self._options.name) and (found := await self._same_commit(repo, revision, bearer)):
+        if self._gateway.held_off(self._options.name) and (found := await self._known_commit(repo, revision, bearer)):
             return found
         try:
             document = await self.document(target, bearer, age, shared=_says_public)
@@ -103,16 +117,15 @@ class Pages:
             await self._remember_withdrawal(target, bearer, repo, no)
             raise
         except (UpstreamDown, NotHere):
-            found = await self._same_commit(repo, revision, bearer)
+            found = await self._known_commit(repo, revision, bearer)
             if found is None:
                 raise
             return found
         page = self._parse(document, repo)
         if document.fresh(now):
             self._pin(page, bearer)
-        else:
-            await self._refuse_withdrawn(page, bearer)
-        return page
+            return page
+        return await self._unless_withdrawn(page, bearer)
 
     def _pin(self, page: RepoPage, bearer: Bearer) -> None:
         """The page of a branch is that of its commit too: what follows a look at `main` asks by commit."""
@@ -121,14 +134,27 @@ class Pages:
         while len(self._pinned) > _PARSED:
             self._pinned.popitem(last=False)
 
-    async def _refuse_withdrawn(self, page: RepoPage, bearer: Bearer) -> None:
-        """A page from before the hub withdrew the repository from the public is not shown again in an outage."""
+    async def _unless_withdrawn(self, page: RepoPage, bearer: Bearer) -> RepoPage:
+        """A page from before the hub withdrew the repository from the public is not shown again in an outage (P11).
+
+        Raises the hub's refusal; where what vanished is served, the page comes back as that of something gone.
+        """
         if bearer.credential is not None and page.document.key.scope:
-            return  # the caller's own page, from after the withdrawal
+            return page  # the caller's own page, from after the withdrawal
         grant = await self._gateway.grants.get_grant("", page.project.identity)
-        hidden = grant is not None and not grant.allowed and grant.cause in HIDDEN
-        if grant is not None and hidden and grant.at > page.document.fetched_at:
+        if grant is None or grant.allowed or grant.at <= page.document.fetched_at:
+            return page
+        hidden = grant.cause in HIDDEN
+        if hidden and page.public and self._options.gone == "serve":
+            return replace(page, gone=True)
+        if hidden or (grant.cause == "disabled" and not page.disabled):
             raise HubSaysNo(grant.status, grant.code, grant.message, grant.cause)
+        return page
+
+    async def _known_commit(self, repo: Repo, revision: str | None, bearer: Bearer) -> RepoPage | None:
+        """`_same_commit`, unless the hub withdrew the repository since; raises its refusal then."""
+        found = await self._same_commit(repo, revision, bearer)
+        return None if found is None else await self._unless_withdrawn(found, bearer)
 
     async def _same_commit(self, repo: Repo, revision: str | None, bearer: Bearer) -> RepoPage | None:
         """With the hub out of reach: the page of another revision that is this very commit, if one is known."""
@@ -144,15 +170,24 @@ class Pages:
         return None
 
     async def _remember_withdrawal(self, target: str, bearer: Bearer, repo: Repo, no: HubSaysNo) -> None:
-        """What anybody could see and the hub now refuses must not come back in an outage (P11)."""
-        known = await self._gateway.last_known(DocumentKey(self._options.name, target, ""))
-        if known is None or known.status != 200 or bearer.credential is not None or no.cause not in WITHDRAWN:
+        """What anybody could see and the hub now refuses must not come back in an outage (P11), under no revision's page."""
+        if bearer.credential is not None or no.cause not in WITHDRAWN:
             return
-        identity = self._parse(known, repo).project.identity
         now = self._gateway.clock.now()
-        await self._gateway.grants.put_grant(
-            Grant("", identity, allowed=False, public=False, at=now, status=no.status, code=no.code, message=str(no), cause=no.cause)
-        )
+        for identity in await self._identities(target, repo):
+            await self._gateway.grants.put_grant(
+                Grant("", identity, allowed=False, public=False, at=now, status=no.status, code=no.code, message=str(no), cause=no.cause)
+            )
+
+    async def _identities(self, target: str, repo: Repo) -> set[str]:
+        """The repositories that went by this name, as far as pages that anybody could see are known."""
+        name = repo.name.casefold()
+        found = {page.project.identity for (kind, named, _, _), page in self._pinned.items() if (kind, named) == (repo.kind, name) and not page.private}
+        for one in dict.fromkeys((target, f"{repo.api}?blobs=true", f"{repo.api}/revision/main?blobs=true")):
+            known = await self._gateway.last_known(DocumentKey(self._options.name, one, ""))
+            if known is not None and known.status == 200:
+                found.add(self._parse(known, repo).project.identity)
+        return found
 
     def _parse(self, document: Document, repo: Repo) -> RepoPage:
         key = (document.digest.hex, str(repo.kind))
@@ -233,7 +268,7 @@ def _shape(target: str) -> type:
 def _says_public(answer: Answer) -> bool:
     """Whether a judging page may be shown to anybody: it says itself that the repository is not private."""
     try:
-        data = json.loads(answer.body)
-    except (ValueError, RecursionError):
+        data = parse_json(answer.body)
+    except ValueError:
         return False
     return isinstance(data, dict) and data.get("private") is False

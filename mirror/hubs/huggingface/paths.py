@@ -52,6 +52,11 @@ class Repo:
         prefix = "" if self.kind is Kind.MODEL else f"{self.plural}/"
         return f"/{prefix}{self.name}/{verb}/{revision_segment(revision)}/{quote(path, safe='/')}"
 
+    def git(self, what: str) -> str:
+        """The raw path of git's protocol; `what` is `info/refs` or `git-upload-pack`."""
+        prefix = "" if self.kind is Kind.MODEL else f"{self.plural}/"
+        return f"/{prefix}{self.name}.git/{what}"
+
     @classmethod
     def of(cls, project: Project) -> Repo:
         """The repository that a canonical project is."""
@@ -68,6 +73,12 @@ def parse_repo(raw: str, kind: Kind) -> Repo:
     if segments[0].lower() in _RESERVED:
         raise Malformed(f"{segments[0]!r} is not an owner of repositories")
     return Repo(kind, "/".join(segments))
+
+
+def is_name(name: str) -> bool:
+    """Whether the hub could call a repository so: one or two segments, nothing that would need an escape."""
+    segments = name.split("/")
+    return len(segments) <= 2 and all(_NAME.fullmatch(segment) and ".." not in segment for segment in segments)
 
 
 def kind_of(groups: dict[str, str | None]) -> Kind:

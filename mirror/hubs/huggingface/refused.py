@@ -12,6 +12,7 @@ from aiohttp import web
 from mirror.core.decision import EventKind
 from mirror.core.errors import UpstreamGarbage
 from mirror.core.ports import Ask
+from mirror.decode import parse_json
 from mirror.hubs.huggingface.paths import API_REPO, kind_of, parse_query, parse_repo, with_query
 from mirror.hubs.huggingface.replies import BUCKETS_OFF, GIT_OFF, WRITES_OFF, XET_OFF, git_text, json_page, say
 from mirror.hubs.huggingface.rewrite import without_xet
@@ -44,9 +45,13 @@ class RefusedRoutes:
         await self._note(EventKind.WRITE_REFUSED if push else EventKind.ROUTE_REFUSED, call)
         if push:
             return git_text(WRITES_OFF)
+        return git_text(f"{GIT_OFF}\n{self.instead(call)}")
+
+    def instead(self, call: Call) -> str:
+        """The command that gets what a clone would have got."""
         name = call.match["repo"].removesuffix(".git")
         kind = f" --repo-type {call.match['prefix'].removesuffix('s')}" if call.match["prefix"] else ""
-        return git_text(f"{GIT_OFF}\nDownload the files instead:\n  HF_ENDPOINT={call.public_url} hf download {name}{kind}")
+        return f"Download the files instead:\n  HF_ENDPOINT={call.public_url} hf download {name}{kind}"
 
     async def lfs(self, call: Call) -> web.StreamResponse:
         """Git LFS (https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md: errors are `{"message": …}`)."""
@@ -95,8 +100,8 @@ class RefusedRoutes:
         credential = call.actor.credential if self._hub.options.credentials != "service" else None
         answer = await self._hub.upstream.ask(replace(ask, credential=credential))
         try:
-            value = json.loads(answer.body)
-        except (ValueError, RecursionError) as error:
+            value = parse_json(answer.body)
+        except ValueError as error:
             raise UpstreamGarbage(answer.upstream, "answered a forwarded route with what is not JSON") from error
         page = json_page(call, without_xet(value))
         page.set_status(answer.status if page.status == 200 else page.status)

@@ -22,10 +22,9 @@ from mirror.core.ports import Answer, Ask
 from mirror.hubs.huggingface.documents import MOVING, load_json, says_no
 from mirror.hubs.huggingface.facts import file_facts
 from mirror.hubs.huggingface.paths import parse_query, parse_repo, parse_revision, revision_segment, with_query
-from mirror.hubs.huggingface.replies import warning_of
+from mirror.hubs.huggingface.replies import told, warning_of
 from mirror.hubs.huggingface.rewrite import without_xet
 from mirror.reply.body import respond
-from mirror.reply.refusal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -75,7 +74,8 @@ class RegistryRoutes:
     async def manifest(self, call: Call) -> web.StreamResponse:
         """`/v2/ID/manifests/TAG`: refused whole where one of its files is denied, for a part of it is of no use."""
         hub, credential = self._hub, call.actor.credential
-        page = await hub.pages.repository(parse_repo(call.match["repo"], Kind.MODEL), None, credential)
+        repo = parse_repo(call.match["repo"], Kind.MODEL)
+        page = await hub.pages.repository(repo, None, credential)
         warning = await hub.admit_project(call, page)
         bearer = await hub.admit_rights(call, page)
         tag = revision_segment(parse_revision(call.match["tag"]))
@@ -87,6 +87,9 @@ class RegistryRoutes:
         )
         value = load_json(document, hub.options.upstream)
         layers = tuple(layers_of(value, hub.options.upstream))
+        if not all(_listed(page, layer) for layer in layers):  # right after a push the list that is known is older
+            page = await hub.pages.renewed(page, repo, None, credential)
+            warning = await hub.admit_project(call, page)
         for layer in layers:
             warning = await self._admit_layer(call, page, layer) or warning
         for layer in layers:
@@ -95,9 +98,8 @@ class RegistryRoutes:
         body = document.body if plain == value else json.dumps(plain, ensure_ascii=False).encode()
         kind = document.header("content-type") or "application/json"
         digest = "sha256:" + hashlib.sha256(body).hexdigest()
-        told = {"X-HF-Warning": f"{warning[0]}; {one_line(warning[1])[:2000]}"} if warning else {}
-        told |= {"Content-Type": kind if "json" in kind else "application/json", "Docker-Content-Digest": digest, "ETag": f'"{digest}"'}
-        return web.Response(body=body, headers={**_PRIVATE, **told, "X-Repo-Commit": page.commit, "X-Content-Type-Options": "nosniff"})
+        about = told(warning) | {"Content-Type": kind if "json" in kind else "application/json", "Docker-Content-Digest": digest, "ETag": f'"{digest}"'}
+        return web.Response(body=body, headers={**_PRIVATE, **about, "X-Repo-Commit": page.commit, "X-Content-Type-Options": "nosniff"})
 
     async def blob(self, call: Call) -> web.StreamResponse:
         """`/v2/ID/blobs/sha256:…`, GET (ranges) and HEAD: 200 or 206 from here, never a redirect."""
@@ -120,15 +122,15 @@ class RegistryRoutes:
     async def _admit_layer(self, call: Call, page: RepoPage, layer: Layer) -> tuple[str, str] | None:
         """The file that a layer is: raises `Refused`, on the record; gives a warning's topic and text."""
         hub = self._hub
-        paths = page.paths_of({layer.digest.removeprefix("sha256:")}).get(layer.digest.removeprefix("sha256:"), [])
-        if layer.path and layer.path not in paths:
-            raise UpstreamGarbage(hub.options.upstream, "answered with a manifest of another revision than its list of files; try again in a minute")
+        paths = _places(page, layer)
+        if not _listed(page, layer):
+            fault = "answered with a manifest of another revision than its list of files" if layer.path else "names a layer that is none of the repository's files"
+            raise UpstreamGarbage(hub.options.upstream, f"{fault}; try again in a moment")
         if not paths:
-            if layer.size > _MADE:
-                raise UpstreamGarbage(hub.options.upstream, "names a layer that is none of the repository's files; try again in a minute")
             return None
         path = layer.path or await self._choose(call, page, paths)
-        facts = file_facts(await hub.shared_facts(page, call.actor.credential, hub.gateway.needs(HUGGINGFACE)), page, path)
+        needs = hub.gateway.needs(HUGGINGFACE)
+        facts = file_facts(await hub.shared_facts(page, call.actor.credential, needs, (path,)), page, path)
         verdict = await hub.gateway.judge(call.actor, page.artifact(path), facts)
         if not verdict.effect.serves:
             await hub.gateway.admit(call.actor, page.artifact(path), call.info, facts=facts)
@@ -136,7 +138,7 @@ class RegistryRoutes:
 
     async def _choose(self, call: Call, page: RepoPage, paths: list[str]) -> str:
         """Of several files with the same bytes the first that may be had, else the first."""
-        shared = await self._hub.shared_facts(page, call.actor.credential, self._hub.gateway.needs(HUGGINGFACE))
+        shared = await self._hub.shared_facts(page, call.actor.credential, self._hub.gateway.needs(HUGGINGFACE), paths)
         for path in paths:
             verdict = await self._hub.gateway.judge(call.actor, page.artifact(path), file_facts(shared, page, path))
             if verdict.effect.serves:
@@ -146,13 +148,16 @@ class RegistryRoutes:
     async def _made(self, call: Call, page: RepoPage, digest: str) -> web.StreamResponse:
         """A layer that the hub made of the repository: admitted as the repository, or as the file it is after all."""
         hub, gateway = self._hub, self._hub.gateway
-        shared = await hub.shared_facts(page, call.actor.credential, gateway.needs(HUGGINGFACE))
+        needs = gateway.needs(HUGGINGFACE)
+        shared = await hub.shared_facts(page, call.actor.credential, needs, ())
         whole = page.artifact()
         admission = await gateway.admit(call.actor, whole, call.info, facts=file_facts(shared, page, ""), head=call.head)
         document = await self._fetch_made(call, page, digest)
         # A template may be a small file of the repository, which is listed under its git id only.
         oid = hashlib.sha1(b"blob %d\0" % len(document.body) + document.body, usedforsecurity=False).hexdigest()
-        for path in [path for path, file in page.files.items() if file.sha256 is None and file.oid == oid]:
+        same = [path for path, file in page.files.items() if file.sha256 is None and file.oid == oid]
+        shared = await hub.shared_facts(page, call.actor.credential, needs, same)
+        for path in same:
             await gateway.admit(call.actor, page.artifact(path), call.info, facts=file_facts(shared, page, path), head=call.head)
         await admission.ticket.durable()
         headers = {
@@ -233,6 +238,18 @@ class MadeBody:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def _places(page: RepoPage, layer: Layer) -> list[str]:
+    """The files that have the layer's bytes."""
+    digest = layer.digest.removeprefix("sha256:")
+    return page.paths_of({digest}).get(digest, [])
+
+
+def _listed(page: RepoPage, layer: Layer) -> bool:
+    """Whether the page knows the layer: as the file that it says it is, else as any file, unless the hub may have made it."""
+    paths = _places(page, layer)
+    return layer.path in paths if layer.path else bool(paths) or layer.size <= _MADE
 
 
 def asker(user_agent: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ silent fall-back to an old local copy; `X-HF-Warning` is printed to stderr by 1.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from mirror.core.accept import coding
 from mirror.core.errors import (
     HostNotAllowed,
     HubSaysNo,
     IntegrityError,
+    Limited,
     Malformed,
     MirrorError,
     NotHere,
@@ -26,7 +29,7 @@ from mirror.core.errors import (
     UpstreamGarbage,
 )
 from mirror.core.http import matches
-from mirror.reply.refusal import one_line, problem, refuse
+from mirror.reply.refusal import COME_BACK, come_back, one_line, problem, refuse
 
 if TYPE_CHECKING:
     from mirror.core.decision import Verdict
@@ -36,14 +39,20 @@ if TYPE_CHECKING:
 
 #: No header that a client shows is longer: front proxies cut or refuse larger ones.
 _MAX_MESSAGE: Final = 2000
-#: Seconds: huggingface_hub sleeps this long before each of its five retries, where upstream has not said how long.
-_COME_BACK: Final = 5.0
+#: A page shorter than this gains nothing from compression; a longer one than that would hold up everybody meanwhile.
+_SHORT: Final = 1024
+_LONG: Final = 4 * 1024 * 1024
 _PRIVATE: Final = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}
 XET_OFF: Final = "This mirror serves files over plain HTTP only; there is no content store to go to."
 BUCKETS_OFF: Final = (
     "Storage buckets are not mirrored: they have no revisions to judge and cannot be read without Xet. "
     "Use a model or dataset repository."
 )
+ROWS_OFF: Final = (
+    "Rows of datasets are not shown by this mirror: a row does not say which file it came from, so no rule could judge it. "
+    "Load the dataset's files instead."
+)
+_GIT: Final = ("/info/refs", "/git-upload-pack")
 LFS_TYPE: Final = "application/vnd.git-lfs+json"
 WRITES_OFF: Final = "This mirror takes nothing in: uploads, commits and changes must go to the hub by an approved way."
 GIT_OFF: Final = "git access is not served by this mirror, because a rule could not reach into a pack."
@@ -83,12 +92,14 @@ def failure(call: Call, error: MirrorError) -> web.Response:
             return say(404, "Not here", text, "mirror-offline", "GatedRepo")
         case NotHere():
             return say(404, "Not found", f"Repository not found: {error.what}", "mirror-not-found", "RepoNotFound")
+        case Limited():
+            return say(429, "Too many requests", str(error), "mirror-limit", wait=error.retry_after)
         case Pending():
             return say(503, "Still being found out", str(error), "mirror-pending", wait=error.retry_after)
         case UpstreamGarbage() | HostNotAllowed():
             return say(502, "The hub's answer cannot be used", str(error), "mirror-upstream")
         case UpstreamError():
-            return say(503, "The hub cannot be reached", str(error), "mirror-upstream", wait=error.retry_after or _COME_BACK)
+            return say(503, "The hub cannot be reached", str(error), "mirror-upstream", wait=error.retry_after or COME_BACK)
         case IntegrityError():
             return say(502, "The bytes are not what was declared", str(error), "mirror-integrity")
         case StoreFull():
@@ -103,7 +114,7 @@ def say(
     """One sentence in every place where a client of this ecosystem looks for one."""
     headers = message_headers(message, about, code)
     if wait is not None:
-        headers.append(("Retry-After", str(max(1, round(wait)))))
+        headers.append(come_back(wait))
     return problem(status, title, message, headers=headers, members=members)
 
 
@@ -121,21 +132,30 @@ def _hubs_no(call: Call, no: HubSaysNo) -> web.Response:
     if no.commit:
         headers.append(("X-Repo-Commit", no.commit))
     if no.status == 401:
-        headers.append(("WWW-Authenticate", 'Bearer realm="Authentication required"'))
+        headers.append(("WWW-Authenticate", 'Bearer realm="Authentication required", charset="UTF-8"'))
     headers.append(("Vary", "Authorization"))
-    return problem(no.status, "The hub refuses", message, headers=headers)
+    answer = problem(no.status, "The hub refuses", message, headers=headers)
+    if call.raw_path.startswith("/api/"):
+        answer.headers["Content-Type"] = "application/json; charset=utf-8"  # as the hub's own: huggingface.js reads nothing else
+    return answer
 
 
 def dressed(call: Call, response: web.Response) -> web.Response:
     """An error with what else the clients of its route look for.
 
-    git-lfs prints `message`, and only from its own or plain JSON (docs/api/batch.md, "Response Errors"); registry
+    git prints text/plain (http.c); git-lfs prints `message`, and only from its own or plain JSON (docs/api/batch.md, "Response Errors"); registry
     clients print `errors[].message` (OCI distribution 1.1, "Error Codes"), and llama.cpp `error`, which is there.
     """
-    lfs, registry = "/info/lfs/" in call.raw_path, call.raw_path.startswith("/v2/")
-    if not (lfs or registry) or not isinstance(response.body, bytes):
+    lfs, registry, git = "/info/lfs/" in call.raw_path, call.raw_path.startswith("/v2/"), call.raw_path.endswith(_GIT)
+    if not (lfs or registry or git) or not isinstance(response.body, bytes):
         return response
+    if response.status == 401 and (git or lfs):
+        response.headers["WWW-Authenticate"] = 'Basic realm="Authentication required"'  # libcurl offers git's credential for nothing else
     said = json.loads(response.body)
+    if git:
+        response.headers["Content-Type"] = "text/plain; charset=utf-8"
+        response.body = f"{said['detail']}\n".encode()
+        return response
     if lfs:
         said["message"] = said["detail"]
         response.headers["Content-Type"] = LFS_TYPE
@@ -152,16 +172,26 @@ def git_text(message: str) -> web.Response:
 
 
 def json_page(call: Call, value: Any, headers: dict[str, str] | None = None, warning: tuple[str, str] | None = None) -> web.Response:
-    """A page as rendered for this caller, with an entity tag of its own; 304 where the client has it already."""
+    """A page as rendered for this caller, gzip where that is taken, with an entity tag of its own; 304 where the client has it."""
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    etag = f'"{hashlib.sha256(body).hexdigest()[:40]}"'
+    digest = hashlib.sha256(body).hexdigest()[:40]
+    coded = coding(call.request.headers.get("Accept-Encoding", ""), ("gzip",)) if _SHORT <= len(body) <= _LONG else "identity"
+    # Each coding is a representation of its own, with its own entity tag (RFC 9110 section 8.8.3.3).
+    etag = f'"{digest}"' if coded == "identity" else f'"{digest}-{coded}"'
     kept = {**_PRIVATE, **(headers or {}), "ETag": etag}
-    if warning is not None:
-        kept["X-HF-Warning"] = f"{warning[0]}; {one_line(warning[1])[:_MAX_MESSAGE]}"
+    kept |= told(warning)
     asked = call.request.headers.get("If-None-Match")
     if asked is not None and matches(asked, etag, weak=True):
         return web.Response(status=304, headers=kept)
+    if coded == "gzip":
+        body = gzip.compress(body, compresslevel=1, mtime=0)
+        kept["Content-Encoding"] = "gzip"
     return web.Response(body=body, headers={**kept, "Content-Type": "application/json; charset=utf-8"})
+
+
+def told(warning: tuple[str, str] | None) -> dict[str, str]:
+    """The header by which a client learns of a warning's (topic, text), if there is one."""
+    return {} if warning is None else {"X-HF-Warning": f"{warning[0]}; {one_line(warning[1])[:_MAX_MESSAGE]}"}
 
 
 def warning_of(verdict: Verdict, project: Project) -> tuple[str, str] | None:

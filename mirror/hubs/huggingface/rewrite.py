@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,6 +25,14 @@ def without_xet(value: Any) -> Any:
     return value
 
 
+def split_url(text: str) -> SplitResult:
+    """The parts of a URL that upstream wrote; all are empty where it is none, or holds what no URL may (RFC 3986 section 2)."""
+    try:
+        return urlsplit(text if all("!" <= character <= "~" and character not in '"<>\\' for character in text) else "")
+    except ValueError:  # a bracket out of place
+        return urlsplit("")
+
+
 def paging_links(header: str | None, upstream_origins: Collection[str], public_url: str) -> str | None:
     """A `Link` header (RFC 8288) that names the mirror, with paging relations only; None when nothing is left.
 
@@ -33,8 +41,8 @@ def paging_links(header: str | None, upstream_origins: Collection[str], public_u
     kept = []
     for target, parameters in _LINK.findall(header or ""):
         relation = _REL.search(parameters)
-        parts = urlsplit(target)
-        ours = f"{parts.scheme}://{parts.netloc}" in upstream_origins or (not parts.netloc and target.startswith("/"))
+        parts = split_url(target)
+        ours = f"{parts.scheme}://{parts.netloc}" in upstream_origins or (not parts.scheme and not parts.netloc and parts.path.startswith("/"))
         if relation is None or relation[1].strip().lower() not in _PAGING or not ours:
             continue
         query = f"?{parts.query}" if parts.query else ""

@@ -16,15 +16,19 @@ from mirror.reply.routing import Handling, Route, route
 if TYPE_CHECKING:
     from mirror.hubs.huggingface.derived import DerivedRoutes
     from mirror.hubs.huggingface.directory import DirectoryRoutes
+    from mirror.hubs.huggingface.events import EventRoutes
     from mirror.hubs.huggingface.files import FileRoutes
+    from mirror.hubs.huggingface.git import GitRoutes
     from mirror.hubs.huggingface.lfs import LfsRoutes
     from mirror.hubs.huggingface.refused import RefusedRoutes
     from mirror.hubs.huggingface.registry import RegistryRoutes
+    from mirror.hubs.huggingface.viewer import ViewerRoutes
     from mirror.hubs.huggingface.views import ViewRoutes
 
 _READ: Final = "GET HEAD"
 _REV: Final = r"(?P<rev>[^/]+)"
 _PATH: Final = r"(?P<path>.+)"
+_NAME: Final = r"(?P<repo>[^/]+(?:/[^/]+)?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,24 @@ class Handlers:
     registry: RegistryRoutes
     derived: DerivedRoutes
     directory: DirectoryRoutes
+    events: EventRoutes
+    git: GitRoutes
     refused: RefusedRoutes
 
 
 def table(by: Handlers) -> tuple[Route, ...]:
     """All rows, first match wins."""
     return (*_apart(by), *_about_repositories(by), *_pages_of_files(by))
+
+
+def viewer_table(viewer: ViewerRoutes) -> tuple[Route, ...]:
+    """The rows under the label `datasets-server`: what is told of a dataset, and what shows rows of its files."""
+    rows = r"/(?:rows|first-rows|search|filter|statistics|opt-in-out-urls|presidio-entities)"
+    return (
+        route("viewer-parquet", _READ, r"/parquet", Handling.FACTS, viewer.parquet),
+        route("viewer", _READ, r"/(?P<what>info|is-valid|splits|size)", Handling.FACTS, viewer.about),
+        route("viewer-rows", _READ, rows, Handling.REFUSED, viewer.contents),
+    )
 
 
 def _apart(by: Handlers) -> tuple[Route, ...]:
@@ -56,10 +72,11 @@ def _apart(by: Handlers) -> tuple[Route, ...]:
         route("overview", _READ, owner, listing, by.directory.named),
         route("collections", _READ, rf"/api/collections(?:/{segments})?", listing, by.directory.named),
         route("papers", _READ, r"/api/(?:daily_papers|papers(?:/(?P<name>[^/]+))?)", listing, by.directory.named),
+        route("paper", _READ, r"/papers/(?P<name>[^/]+)\.md", listing, by.directory.paper),
         route("vocabulary", _READ, r"/api/(?:(?:models|datasets|spaces)-tags-by-type|tasks)", listing, by.directory.vocabulary),
         route("telemetry", "GET HEAD POST", r"/(?:api/telemetry|v1/telemetry)(?:/.*)?", Handling.SINK, refused.telemetry),
         route("buckets", "GET HEAD POST", r"/(?:api/)?buckets(?:/.*)?", Handling.REFUSED, refused.buckets),
-        route("git", "GET HEAD POST", rf"/{REPO}/(?P<what>info/refs|git-upload-pack|git-receive-pack)", Handling.REFUSED, refused.git),
+        route("git", "GET HEAD POST", rf"/{REPO}/(?P<what>info/refs|git-upload-pack|git-receive-pack)", Handling.CONTENT, by.git.serve),
         route("lfs", "POST", rf"{lfs}/objects/batch", facts, by.lfs.batch),
         route("lfs-other", "GET HEAD POST", rf"{lfs}/.*", Handling.REFUSED, refused.lfs),
         route("registry", _READ, r"/v2/?", listing, by.registry.version),
@@ -84,6 +101,7 @@ def _about_repositories(by: Handlers) -> tuple[Route, ...]:
         route("safetensors", _READ, rf"{API_REPO}/safetensors-metadata/{_PATH}", content, derived.safetensors),
         route("parquet-file", _READ, rf"{parquet}/(?P<config>[^/]+)/(?P<split>[^/]+)/(?P<number>[0-9]+)\.parquet", content, derived.parquet_file),
         route("parquet", _READ, rf"{parquet}(?P<within>(?:/[^/]+){{0,2}})", facts, derived.parquet),
+        route("events", "GET", rf"/api/(?P<plural>spaces)/{_NAME}/(?P<what>logs/(?:run|build)|events|metrics)", facts, by.events.stream),
         route("runtime", _READ, r"/api/(?P<plural>spaces)/(?P<repo>[^/]+(?:/[^/]+)?)/runtime", facts, derived.runtime),
         route("info-revision", _READ, rf"{API_REPO}/revision/{_REV}", facts, views.information),
         route("info", _READ, rf"{API_REPO}", facts, views.information),

@@ -12,10 +12,10 @@ from urllib.parse import parse_qs, quote
 from aiohttp import web
 
 from mirror.core.errors import HubSaysNo, Malformed, MirrorError, UpstreamGarbage
-from mirror.core.nouns import HUGGINGFACE
 from mirror.core.ports import Ask
-from mirror.hubs.huggingface.documents import LISTED, MOVING, PINNED, RepoPage, load_json, row_page, says_no
-from mirror.hubs.huggingface.facts import file_facts, repository_facts, told_by_row
+from mirror.decode import parse_json
+from mirror.hubs.huggingface.documents import LISTED, MOVING, PINNED, RepoPage, load_json, says_no
+from mirror.hubs.huggingface.filtering import keep_files, keep_projects
 from mirror.hubs.huggingface.intake import read_body
 from mirror.hubs.huggingface.options import own_bearer
 from mirror.hubs.huggingface.paths import (
@@ -29,21 +29,18 @@ from mirror.hubs.huggingface.paths import (
     revision_segment,
     with_query,
 )
-from mirror.hubs.huggingface.replies import json_page, topic
+from mirror.hubs.huggingface.replies import json_page
 from mirror.hubs.huggingface.rewrite import without_xet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-    from mirror.core.decision import Verdict
-    from mirror.core.nouns import Artifact, Document
+    from mirror.core.nouns import Document
     from mirror.hubs.huggingface.hub import HuggingFaceHub
     from mirror.reply.routing import Call
 
 _DAY: Final = timedelta(hours=24)
 #: A client gives the registry 3 s in all, at the start of every process.
 _QUICK: Final = 2.0
-_BREATHE: Final = 64
 
 
 class ViewRoutes:
@@ -75,8 +72,11 @@ class ViewRoutes:
         rows = data.get("siblings")
         warning = project
         if isinstance(rows, list):
-            kept, warning = await self._keep(call, page, [(_text(row, "rfilename"), row) for row in rows], project)
+            kept, warning = await keep_files(self._hub, call, page, [(_text(row, "rfilename"), row) for row in rows], project)
             data["siblings"] = kept if query else [{"rfilename": row.get("rfilename")} for row in kept]
+            if "left-out" in call.request.headers.get("Prefer", ""):  # RFC 7240; `mirror sync` must know what it will not get
+                staying = {_text(row, "rfilename") for row in kept}
+                data["leftOut"] = [path for row in rows if (path := _text(row, "rfilename")) not in staying]
         return json_page(call, data, {"X-Repo-Commit": page.commit}, warning)
 
     async def tree(self, call: Call) -> web.StreamResponse:
@@ -139,33 +139,8 @@ class ViewRoutes:
         bearer = own_bearer(self._hub.options, call.actor.credential)
         document = await self._hub.pages.document(target, bearer, MOVING)
         rows = without_xet(load_json(document, self._hub.options.upstream))
-        kept, warning = await self._keep_projects(call, rows, document)
+        kept, warning = await keep_projects(self._hub, call, rows, PLURALS[call.match["plural"]], document)
         return json_page(call, kept, self._hub.paging(call, document), warning)
-
-    async def _keep_projects(self, call: Call, rows: list[Any], document: Document) -> tuple[list[Any], tuple[str, str] | None]:
-        """The rows of projects that are not denied, one `steered` event for those that are, and the warning that says so."""
-        gateway, needs = self._hub.gateway, self._hub.gateway.needs(HUGGINGFACE)
-        kept: list[Any] = []
-        left_out: list[tuple[Artifact, Verdict]] = []
-        for index, row in enumerate(rows):
-            if index % _BREATHE == _BREATHE - 1:
-                await asyncio.sleep(0)
-            page = row_page(row, document, self._hub.name, PLURALS[call.match["plural"]])
-            if page is not None and told_by_row(page, needs):
-                facts = file_facts(repository_facts(page), page, "")
-                verdict = await gateway.judge(call.actor, page.artifact(), facts)
-                if not verdict.effect.serves:
-                    left_out.append((page.artifact(), verdict))
-                    continue
-            kept.append(row)
-        if not left_out:
-            return kept, None
-        worst, verdict = max(left_out, key=lambda pair: pair[1].effect)
-        await gateway.steered(call.actor, worst.project, call.info, left_out)
-        names = ", ".join(artifact.project.name for artifact, _ in left_out[:5]) + (", …" if len(left_out) > 5 else "")
-        rule = verdict.determining.id if verdict.determining else "default"
-        text = f"{len(left_out)} repositories are left out of this list by policy ({names}). {verdict.sentence}"
-        return kept, (topic(rule, worst.project), text)
 
     async def whoami(self, call: Call) -> web.StreamResponse:
         """`/api/whoami-v2`: never stored, never shared, and never answered from the organisation's own token."""
@@ -204,40 +179,7 @@ class ViewRoutes:
         if not isinstance(rows, list):
             raise UpstreamGarbage(self._hub.options.upstream, "its list of files is not a list")
         named = [("" if _text(row, "type") == "directory" else _text(row, "path"), row) for row in rows]
-        return await self._keep(call, page, named, warning)
-
-    async def _keep(
-        self, call: Call, page: RepoPage, rows: Sequence[tuple[str, Any]], warning: tuple[str, str] | None
-    ) -> tuple[list[Any], tuple[str, str] | None]:
-        """The rows whose files are not denied, one `steered` event for those that are, and the warning that says so."""
-        gateway, actor = self._hub.gateway, call.actor
-        shared = await self._hub.shared_facts(page, actor.credential, gateway.needs(HUGGINGFACE))
-        kept: list[Any] = []
-        left_out: list[tuple[Artifact, Verdict]] = []
-        for index, (path, row) in enumerate(rows):
-            if index % _BREATHE == _BREATHE - 1:
-                await asyncio.sleep(0)  # a listing of thousands must not hold up everybody's downloads
-            if not path:
-                kept.append(row)
-                continue
-            verdict = await gateway.judge(actor, page.artifact(path), file_facts(shared, page, path))
-            if verdict.effect.serves:
-                kept.append(row)
-            else:
-                left_out.append((page.artifact(path), verdict))
-        if not left_out:
-            return kept, warning
-        await gateway.steered(actor, page.project, call.info, left_out, page.commit, shared)
-        return kept, _left_out_warning(page, left_out)
-
-
-def _left_out_warning(page: RepoPage, left_out: Sequence[tuple[Artifact, Verdict]]) -> tuple[str, str]:
-    worst = max(left_out, key=lambda pair: pair[1].effect)
-    determining = worst[1].determining
-    names = ", ".join(artifact.path for artifact, _ in left_out[:5]) + (", …" if len(left_out) > 5 else "")
-    rule = determining.id if determining else "default"
-    text = f"{len(left_out)} of the files of {page.project.name} are left out by policy ({names}). {worst[1].sentence}"
-    return topic(rule, page.project), text
+        return await keep_files(self._hub, call, page, named, warning)
 
 
 async def _asked_paths(call: Call) -> tuple[list[str], bool]:
@@ -245,12 +187,12 @@ async def _asked_paths(call: Call) -> tuple[list[str], bool]:
     body = await read_body(call, "the list of paths is too long")
     try:
         if "json" in call.request.headers.get("Content-Type", "").lower():
-            asked = json.loads(body or b"{}")
+            asked = parse_json(body or b"{}")
             paths, expand = asked.get("paths", []), asked.get("expand", False)
         else:
             form = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=100_000, errors="strict")
             paths, expand = form.get("paths", []), form.get("expand", ["false"])[0]
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError) as error:
         raise Malformed("the body is neither a form nor a JSON object with 'paths'") from error
     paths = [paths] if isinstance(paths, str) else paths
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):

@@ -7,12 +7,12 @@ it never carries sizes or upload times: the page is sent on as API version 1.0.
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from typing import Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
 from mirror.core.errors import UpstreamGarbage
 from mirror.hubs.pypi.documents import Page, build_page
+from mirror.hubs.pypi.markup import Attributes, Piece, pieces
 
 _FRAGMENT: Final = re.compile(r"([a-z0-9_]{2,16})=([0-9A-Fa-f]{8,128})")
 #: PEP 708: elements that stand once for each URL, and how many of each are kept.
@@ -22,20 +22,29 @@ _MOST_LOCATIONS: Final = 100
 _MOST: Final = 200_000
 
 
-class _Reader(HTMLParser):
+class _Reader:
     """Collects the base, the meta elements and the anchors, in order."""
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self.base: str | None = None
         self.meta: dict[str, str] = {}
         self.listed: dict[str, list[str]] = {}
-        self.anchors: list[dict[str, str | None]] = []
+        self.anchors: list[Attributes] = []
         self.projects: list[str] = []
         self._text: list[str] | None = None
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(reversed(attrs))  # HTML: the first of two equal attributes counts
+    def take(self, piece: Piece) -> None:
+        """One more tag or text of the page."""
+        kind, what, attributes = piece
+        if kind == "start":
+            self._start(what, attributes)
+        elif kind == "text" and self._text is not None:
+            self._text.append(what)
+        elif kind == "end" and what == "a" and self._text is not None:
+            self.projects.append("".join(self._text).strip())
+            self._text = None
+
+    def _start(self, tag: str, found: Attributes) -> None:
         if tag == "base" and self.base is None:
             self.base = found.get("href") or ""
         elif tag == "meta" and found.get("name") and found.get("content") is not None:
@@ -47,15 +56,6 @@ class _Reader(HTMLParser):
             self.anchors.append(found)
             self._text = []
 
-    def handle_data(self, data: str) -> None:
-        if self._text is not None:
-            self._text.append(data)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "a" and self._text is not None:
-            self.projects.append("".join(self._text).strip())
-            self._text = None
-
 
 def read_html(body: bytes, upstream: str) -> _Reader:
     """The anchors of a page; raises `UpstreamGarbage` where it is no text."""
@@ -64,8 +64,8 @@ def read_html(body: bytes, upstream: str) -> _Reader:
     except UnicodeDecodeError:
         raise UpstreamGarbage(upstream, "the page is not UTF-8") from None
     reader = _Reader()
-    reader.feed(text)
-    reader.close()
+    for piece in pieces(text):
+        reader.take(piece)
     return reader
 
 

@@ -6,7 +6,6 @@ gives HTML alone is read by `anchors`. Either way every key that upstream sent s
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from packaging.utils import canonicalize_name, canonicalize_version
 
 from mirror.core.errors import UpstreamGarbage
 from mirror.core.nouns import Digest, FileKind
+from mirror.decode import parse_json
 from mirror.hubs.pypi.paths import METADATA, Distribution, distribution, is_file_name, mirror_path
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ UPSTREAM_ACCEPT: Final = f"{JSON_V1}, {HTML_V1};q=0.2, {HTML};q=0.01"
 QUARANTINED: Final = "quarantined"
 _METADATA_KEYS: Final = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+#: What no URL holds unescaped and no request can carry; the last range is halves of surrogate pairs.
+_UNLINKABLE: Final = re.compile('[\x00-\x20\x7f\\\\"<>\ud800-\udfff]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class Listed:
     `path` is its canonical mirror path; `url` the absolute upstream URL without fragment. `distribution` is None where
     the name says nothing that a rule could trust: such a file is never served. `has_metadata` says that upstream
     advertises the core metadata file, `metadata` is the digest it declares for it; with `made` both speak of metadata that
-    this mirror made from the verified wheel. `raw` is upstream's own object.
+    this mirror made from the wheel, and `unverified` says that the wheel itself was not here yet. `raw` is upstream's own
+    object.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Listed:
     provenance: str | None
     raw: Mapping[str, Any]
     made: bool = False
+    unverified: bool = False
 
     @property
     def lacks_metadata(self) -> bool:
@@ -110,8 +114,8 @@ def decode_page(body: bytes, url: str, project: str, upstream: str) -> Page:
 def decode_object(body: bytes, upstream: str) -> dict[str, Any]:
     """A JSON object from upstream, or `UpstreamGarbage`."""
     try:
-        raw = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        raw = parse_json(body)
+    except ValueError as error:
         raise UpstreamGarbage(upstream, f"the answer is not JSON: {str(error)[:120]}") from None
     if not isinstance(raw, dict):
         raise UpstreamGarbage(upstream, "the answer is not a JSON object")
@@ -172,7 +176,8 @@ def _listed(
         path=mirror_path(url, name),
         distribution=distribution(name, project, versions),
         sha256=digest(sha256),
-        size=size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None,
+        # RFC 7493 section 2.2: no larger number is held exactly by JSON readers, records and indexes.
+        size=size if isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 2**53 else None,
         published_at=moment(entry.get("upload-time")),
         # An empty reason still yanks (PEP 592: the attribute may be empty; PEP 691: any string counts).
         yanked=isinstance(yanked, str) or yanked is True,
@@ -185,7 +190,7 @@ def _listed(
 
 def absolute(link: str, page: str) -> str | None:
     """A link against the page it stands on, without fragment; None unless it is http(s), names a host and carries no userinfo."""
-    if any(ord(character) < 0x21 or character in '\\"<>' for character in link.strip()):
+    if _UNLINKABLE.search(link.strip()):
         return None
     try:
         url = urljoin(page, link.strip()).partition("#")[0]
@@ -210,9 +215,9 @@ def moment(value: object) -> datetime | None:
         return None
     try:
         parsed = datetime.fromisoformat(value)
-    except ValueError:
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter: year 1 or 9999 with an offset that leads out of the calendar
         return None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def _member(raw: Mapping[str, Any], key: str, kind: type, upstream: str, where: str = "") -> Any:

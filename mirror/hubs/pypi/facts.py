@@ -16,14 +16,16 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from mirror.core.facts import Fact, Facts
 from mirror.core.nouns import FileKind
+from mirror.hubs.pypi.labels import owners
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mirror.hubs.pypi.documents import Listed, Page
 
 #: Conditions on facts that cost a further request for one file: on a page they are unknown, at the file they are not.
 COSTLY: Final = frozenset({"license", "direct_url", "attested", "vulnerability"})
+_NAMED: Final = 20
 _NOT_A_NAME: Final = frozenset({"", "unknown", "none", "n/a", "todo", "author", "your name"})
 #: Trove classifiers that mean exactly one SPDX licence (PEP 639 appendix: the others are ambiguous).
 CLASSIFIERS: Final = {
@@ -109,8 +111,17 @@ def from_metadata(body: bytes, source: str = "core metadata") -> Declared:
         license=raw.get("license", ""),
         classifiers=tuple(raw.get("classifiers", ())),
         requires=tuple(raw.get("requires_dist", ())),
-        names=_names((raw.get("author"), raw.get("maintainer"), raw.get("author_email"), raw.get("maintainer_email"))),
+        names=_names(
+            (raw.get("author"), raw.get("maintainer"), raw.get("author_email"), raw.get("maintainer_email")),
+            owners((*raw.get("project_urls", {}).items(), ("homepage", raw.get("home_page", "")))),
+        ),
     )
+
+
+def identity(body: bytes) -> tuple[str, str]:
+    """(name, version) of a METADATA file, as written; "" for what it does not say."""
+    raw, _ = parse_email(body)
+    return raw.get("name", ""), raw.get("version", "")
 
 
 def from_legacy(raw: Mapping[str, Any]) -> Declared:
@@ -118,13 +129,15 @@ def from_legacy(raw: Mapping[str, Any]) -> Declared:
     info = raw.get("info")
     info = info if isinstance(info, dict) else {}
     fields = [info.get(key) for key in ("author", "maintainer", "author_email", "maintainer_email")]
+    urls = info.get("project_urls")
+    labelled = [(label, url) for label, url in urls.items() if isinstance(url, str)] if isinstance(urls, dict) else []
     return Declared(
         source="legacy JSON",
         expression=_string(info.get("license_expression")),
         license=_string(info.get("license")),
         classifiers=_strings(info.get("classifiers")),
         requires=_strings(info.get("requires_dist")),
-        names=_names(fields),
+        names=_names(fields, owners((*labelled, ("homepage", _string(info.get("home_page")))))),
     )
 
 
@@ -179,6 +192,17 @@ def vulnerabilities(raw: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(found))
 
 
+def both(first: Fact[tuple[str, ...]], second: Fact[tuple[str, ...]]) -> Fact[tuple[str, ...]]:
+    """Two accounts of one release as one fact, whose source says what each of them named (up to 20 names)."""
+    sources = []
+    for one in (first, second):
+        names = one.value or ()
+        listed = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+        sources.append(f"{one.source} ({listed or 'none'})")
+    values = dict.fromkeys((*(first.value or ()), *(second.value or ())))
+    return Fact(tuple(values), "; ".join(sources))
+
+
 def attestation(raw: Mapping[str, Any]) -> str | None:
     """`kind:repository` of the one publisher behind a file's attestations (PEP 740); None where they disagree or name none.
 
@@ -196,15 +220,15 @@ def attestation(raw: Mapping[str, Any]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _names(values: Iterable[object]) -> tuple[str, ...]:
-    """Declared names: the display names of addresses too, never an address or a placeholder."""
+def _names(values: Iterable[object], accounts: Sequence[str]) -> tuple[str, ...]:
+    """Declared names: the display names of addresses too, never an address or a placeholder; then accounts."""
     found: list[str] = []
     for value in values:
         for part in re.split(r"[,;\n]", value) if isinstance(value, str) else ():
             name = part.partition("<")[0].strip().strip('"')
             if "@" not in name and name.casefold() not in _NOT_A_NAME and len(name) <= 200 and name not in found:
                 found.append(name)
-    return tuple(found)
+    return tuple(dict.fromkeys((*found, *accounts)))
 
 
 def _string(value: object) -> str:

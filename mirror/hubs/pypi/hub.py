@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urlsplit
 
 from mirror.core.errors import HubSaysNo, IntegrityError, NotHere, UpstreamDown, UpstreamGarbage
 from mirror.core.facts import Fact, Facts
@@ -23,6 +23,7 @@ from mirror.hubs.pypi.documents import (
     UPSTREAM_ACCEPT,
     Listed,
     Page,
+    absolute,
     decode_object,
     decode_page,
 )
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mirror.core.actor import Credential
+    from mirror.hubs.pypi.osv_files import OsvBook
     from mirror.proxy.gateway import Gateway
 
 #: PyPI's own lifetimes: `max-age=600` on pages, 15 minutes on legacy JSON.
@@ -59,7 +61,8 @@ FILE_HEADERS: Final = (("content-type", "application/octet-stream"),)
 class Settings:
     """One index as configured (`hubs.<name>`). `upstreams` are base URLs; pages are at `{base}{index}{project}/`.
 
-    `private_upstream` with a path is itself the private index; without one, `index` is below it.
+    `private_upstream` with a path is itself the private index; without one, `index` is below it. `unverified` permits metadata
+    that was read out of a part of a wheel (P3).
     """
 
     name: str = PYPI
@@ -70,6 +73,7 @@ class Settings:
     private_names: tuple[str, ...] = ()
     private_upstream: str | None = None
     denied_project: str = "list"  # list | page
+    unverified: bool = True
     label: str = field(default="")
 
     @property
@@ -96,10 +100,11 @@ class Sheet:
 class PypiHub:
     """`core.ports.Hub` for one package index. Callers' credentials are never sent to it: pages are the same for all."""
 
-    def __init__(self, settings: Settings, gateway: Gateway) -> None:
+    def __init__(self, settings: Settings, gateway: Gateway, osv: OsvBook | None = None) -> None:
+        """`osv` is the operator's own database of advisories, where there is one."""
         self.name = settings.name
         self.settings = settings
-        self._gateway = gateway
+        self._gateway, self._osv = gateway, osv
         self._decoded: OrderedDict[tuple[str, str, str], Page] = OrderedDict()
         self._kept = 0
         self._placed: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -168,7 +173,10 @@ class PypiHub:
                 return document, url
             # Believed for as long as it takes to follow: one that leads nowhere must not stand for ten minutes.
             await self._gateway.keep_document(replace(document, max_age=_REDIRECT_AGE))
-            url = urljoin(url, location).partition("#")[0]
+            following = absolute(location, url)
+            if following is None:
+                raise UpstreamGarbage(_origin(url), "redirects to what is no URL")
+            url = following
         raise UpstreamGarbage(_origin(url), "redirects without end")
 
     async def _document(
@@ -307,6 +315,32 @@ class PypiHub:
             size=None if metadata else file.size,
             headers=(*FILE_HEADERS, *((("etag", f'"{declared.hex}"'),) if declared else ())),
         )
+
+    # --- the operator's own advisories ----------------------------------------------------------------------------
+
+    def advised(self, facts: Facts, artifact: Artifact) -> Facts:
+        """`facts` with what the operator's OSV database says of the release, and the evidence of it; costs no request.
+
+        Who brings a database goes by it: a release that it does not name has nothing known against it.
+        """
+        if self._osv is None:
+            return facts
+        known = self._osv.current.known(artifact.project.name, artifact.revision)
+        evidence = (*facts.evidence, *self.advice(artifact.project.name))
+        return replace(facts, vulnerabilities=Fact(known, "OSV database"), evidence=evidence)
+
+    def advice(self, project: str) -> tuple[str, ...]:
+        """The SHA-256 (hex) of the OSV edition in force and of what it says of a project; () where there is none.
+
+        The edition was archived when it came into force; the extract is at hand for a decision that cites it.
+        """
+        if self._osv is None:
+            return ()
+        extract = self._osv.current.extract(project)
+        if extract is None:
+            return (self._osv.current.digest,)
+        self._gateway.recorder.at_hand(*extract)
+        return (self._osv.current.digest, extract[0])
 
     # --- what only some rules ask for -----------------------------------------------------------------------------
 

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from mirror.core.errors import HubSaysNo, NotHere
 from mirror.core.facts import Fact, Facts
 from mirror.hubs.pypi.documents import decode_object
-from mirror.hubs.pypi.facts import attestation, from_legacy, from_metadata, organisation, vulnerabilities, with_declared
+from mirror.hubs.pypi.facts import (
+    attestation,
+    both,
+    from_legacy,
+    from_metadata,
+    organisation,
+    vulnerabilities,
+    with_declared,
+)
 
 if TYPE_CHECKING:
     from mirror.core.nouns import Artifact, Document
     from mirror.hubs.pypi.documents import Listed
     from mirror.hubs.pypi.hub import PypiHub
+
+
+#: The source of facts that were read out of a part of a wheel, which nothing vouches for.
+BY_RANGE: Final = "wheel, by range"
 
 
 class Inquiry:
@@ -50,12 +62,13 @@ class Inquiry:
             # An index may advertise what it does not have: that is no reason to withhold the file.
             with suppress(NotHere, HubSaysNo):
                 document = await self._hub.metadata(file)
-                return with_declared(facts, from_metadata(document.body), document.digest.hex)
+                source = BY_RANGE if file.unverified else "core metadata"
+                return with_declared(facts, from_metadata(document.body, source), document.digest.hex)
         raw = await self._legacy_object(artifact)
         if raw is not None:
             return with_declared(facts, from_legacy(raw[0]), raw[1].digest.hex)
-        part = await self._hub.made.by_range(self._hub.target(file.url)) if file.name.endswith(".whl") else None
-        return facts if part is None else with_declared(facts, from_metadata(part[0], "wheel, by range"), *part[1])
+        part = await self._hub.made.by_range(self._hub.target(file.url), file.size) if file.name.endswith(".whl") else None
+        return facts if part is None else with_declared(facts, from_metadata(part[0], BY_RANGE), *part[1])
 
     async def _legacy_object(self, artifact: Artifact) -> tuple[dict[str, Any], Document] | None:
         """The release's legacy JSON, or None where the index has none: the facts then stay unknown."""
@@ -79,13 +92,21 @@ class Inquiry:
         )
 
     async def _with_vulnerabilities(self, facts: Facts, artifact: Artifact) -> Facts:
-        """What the index itself knows of the release; unknown where it has no legacy JSON or does not speak of it."""
+        """What the index itself knows of the release, joined with the operator's own OSV database.
+
+        Unknown where there is no such database, and the index has no legacy JSON or does not speak of it.
+        """
+        advised = self._hub.advised(facts, artifact)
         raw = await self._legacy_object(artifact)
         known = vulnerabilities(raw[0]) if raw is not None else None
         if raw is None or known is None:
-            return facts
-        evidence = (*facts.evidence, raw[1].digest.hex)
-        return replace(facts, vulnerabilities=Fact(known, "legacy JSON"), evidence=evidence)
+            return advised
+        told = Fact(known, "legacy JSON")
+        return replace(
+            advised,
+            vulnerabilities=told if advised.vulnerabilities is None else both(told, advised.vulnerabilities),
+            evidence=(*advised.evidence, raw[1].digest.hex),
+        )
 
 
 def _origin(url: str) -> str:

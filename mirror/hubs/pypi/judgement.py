@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mirror.core.decision import Effect, Mode, Verdict
+from mirror.core.nouns import PYPI
 from mirror.hubs.pypi.facts import COSTLY, page_facts
 from mirror.hubs.pypi.pages import NO_VERSION, Judged, denied_whole, marks
 
@@ -33,6 +34,7 @@ class Judgement:
     """What one page means to one audience. `left_out` are the refused files, `whole` says that there is nothing else.
 
     `marked` is what the page shows as yanked by us, `edition` a digest of it. Good until `valid_until` (None: until the policy changes).
+    `advice` are the digests of the advisories that went into it.
     """
 
     marked: Mapping[str, str]
@@ -41,6 +43,7 @@ class Judgement:
     whole: bool
     valid_until: datetime | None
     files: int
+    advice: tuple[str, ...] = ()
 
 
 class Bench:
@@ -50,23 +53,28 @@ class Bench:
         self._hub, self._gateway = hub, gateway
         self._kept: OrderedDict[object, Judgement] = OrderedDict()
         self._files = 0
+        self._by_address: tuple[int, bool] = (-1, False)  # the rules' number, and whether any of them is for some networks only
 
     async def judge(self, actor: Actor, sheet: Sheet) -> Judgement:
         """The judgement of every file on `sheet` for `actor`."""
         epoch = self._gateway.epoch
         # The address is part of who asks only where a rule is scoped to networks: else each client would be a page's worth of work.
-        address = actor.address if _by_address(epoch.policy) else ""
+        if self._by_address[0] != epoch.number:
+            self._by_address = epoch.number, _by_address(epoch.policy)
+        address = actor.address if self._by_address[1] else ""
         audience = (actor.groups, actor.country, actor.entity, actor.jurisdictions, address)
-        key = (sheet.page.project, sheet.document.digest.hex, epoch.number, audience)
+        # Rules read vulnerabilities of a page's files only where the operator's own database tells them for all at once.
+        advice = self._hub.advice(sheet.page.project) if "vulnerabilities" in self._gateway.needs(PYPI) else ()
+        key = (sheet.page.project, sheet.document.digest.hex, advice, epoch.number, audience)
         known = self._kept.get(key)
         if known is not None and (known.valid_until is None or self._gateway.clock.now() < known.valid_until):
             self._kept.move_to_end(key)
             return known
-        judgement = await self._judge(actor, sheet)
+        judgement = await self._judge(actor, sheet, advice)
         self._keep(key, judgement)
         return judgement
 
-    async def _judge(self, actor: Actor, sheet: Sheet) -> Judgement:
+    async def _judge(self, actor: Actor, sheet: Sheet, advice: tuple[str, ...]) -> Judgement:
         judged: list[Judged] = []
         left_out: list[tuple[Artifact, Verdict]] = []
         ends: list[datetime] = []
@@ -78,6 +86,8 @@ class Bench:
                 continue
             artifact = self._hub.artifact(sheet.page, file)
             facts = page_facts(sheet.page, file, sheet.document.digest.hex)
+            if advice:
+                facts = self._hub.advised(facts, artifact)
             verdict = await self._gateway.judge(actor, artifact, facts)
             serves = verdict.effect.serves or not certain(verdict)
             judged.append(Judged(file, serves, verdict.sentence))
@@ -88,7 +98,7 @@ class Bench:
         marked = marks(judged)
         edition = hashlib.sha256(repr(sorted(marked.items())).encode()).hexdigest()
         ends_at = min(ends, default=None)
-        return Judgement(marked, edition, tuple(left_out), denied_whole(judged), ends_at, len(judged))
+        return Judgement(marked, edition, tuple(left_out), denied_whole(judged), ends_at, len(judged), advice)
 
     def _keep(self, key: object, judgement: Judgement) -> None:
         replaced = self._kept.pop(key, None)

@@ -144,6 +144,8 @@ def _wheel(name: str) -> Distribution | None:
         project, version, _, _ = parse_wheel_filename(name)
     except (InvalidWheelFilename, InvalidVersion):
         return None
+    if _NAME.fullmatch(project) is None:  # `_x-1.0-…`: packaging reads it, but no index has a project `-x`
+        return None
     return Distribution(project, str(version), FileKind.WHEEL)
 
 

@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from multidict import CIMultiDict
 
+from mirror.core.accept import coding
 from mirror.core.decision import EventKind
 from mirror.core.errors import (
     HubSaysNo,
     IntegrityError,
+    Limited,
     Malformed,
     MirrorError,
     NotHere,
@@ -29,7 +31,8 @@ from mirror.hubs.pypi.hub import LARGE, PypiHub, Sheet
 from mirror.hubs.pypi.judgement import Bench, Judgement
 from mirror.hubs.pypi.legacy import turned
 from mirror.hubs.pypi.made import PageBody
-from mirror.hubs.pypi.negotiation import coding, content_type
+from mirror.hubs.pypi.making import Making
+from mirror.hubs.pypi.negotiation import content_type
 from mirror.hubs.pypi.pages import as_html, as_json, filtered
 from mirror.hubs.pypi.paths import (
     FilePath,
@@ -44,7 +47,7 @@ from mirror.hubs.pypi.paths import (
 from mirror.hubs.pypi.projects import listing
 from mirror.hubs.pypi.shelf import Rendering, Shelf
 from mirror.reply.body import respond
-from mirror.reply.refusal import problem, refuse
+from mirror.reply.refusal import COME_BACK, come_back, problem, refuse
 from mirror.reply.routing import Call, Handling, Route, route
 
 if TYPE_CHECKING:
@@ -81,6 +84,7 @@ class PypiDialect:
         self._hub, self._gateway = hub, gateway
         self._bench = Bench(hub, gateway)
         self._shelf = Shelf()
+        self._making = Making(hub, gateway)
         self.routes = self._table()
 
     def _table(self) -> tuple[Route, ...]:
@@ -127,13 +131,14 @@ class PypiDialect:
         if judgement.whole and self._hub.settings.denied_project == "page":
             await self._refuse_whole(call, sheet, judgement)
         await self._steered(call, sheet, judgement)
+        self._making.begin(call.actor, sheet, judgement)
         wanted = content_type(_header(call, "Accept"))
         rendering = await self._rendering(sheet, judgement, wanted, _base(call))
         return await self._send(call, rendering, wanted, sheet.serial)
 
     async def _steered(self, call: Call, sheet: Sheet, judgement: Judgement) -> None:
         """One event a page, citing the page as it was judged: what each file's facts were can be read from it."""
-        facts = Facts(evidence=(sheet.document.digest.hex,))
+        facts = Facts(evidence=(sheet.document.digest.hex, *judgement.advice))
         project = self._hub.project(sheet.page.project)
         await self._gateway.steered(call.actor, project, call.info, judgement.left_out, facts=facts)
 
@@ -215,7 +220,7 @@ class PypiDialect:
         admission = await self._gateway.admit(call.actor, artifact, call.info, head=call.head)
         headers = (*_FILE_HEADERS, ("Content-Type", "application/octet-stream"))
         if wanted.metadata and file.made:
-            made = PageBody(await self._hub.made.document(file))
+            made = PageBody(await self._hub.made.document(file), verified=not file.unverified)
             await admission.ticket.durable()
             return await respond(
                 call.request, made, headers=headers, etag=made.etag, last_modified=_second(file), send_body=not call.head
@@ -224,13 +229,14 @@ class PypiDialect:
         if call.head and source.size is not None and source.declared is not None:
             # The page says all that a HEAD is answered with: no transfer is started for it.
             await admission.ticket.durable()
-            return _head(call, source, headers)
+            known = ("Cache-Status", await self._gateway.standing(artifact, source))
+            return _head(call, source, (*headers, known))
         body = await self._gateway.open(admission)
         answer = await respond(
             call.request, body, headers=headers, etag=body.etag, last_modified=_second(file), send_body=not call.head
         )
         whole = answer.status == 200 and answer.failure is None and not call.head
-        if whole and not wanted.metadata and file.lacks_metadata:
+        if whole and not wanted.metadata and (file.lacks_metadata or file.unverified):
             await self._learn(admission, sheet, file)
         return answer
 
@@ -292,7 +298,7 @@ class PypiDialect:
         if isinstance(error, Malformed):
             return problem(error.status, "Malformed request", error.message)
         status, title, wait = _standing(error)
-        headers = (("Retry-After", str(max(1, int(wait)))),) if wait else ()
+        headers = (come_back(wait),) if wait else ()
         return problem(status, title, str(error), reason=f"{title}: {error}", headers=headers)
 
     # --- answers --------------------------------------------------------------------------------------------------
@@ -356,11 +362,13 @@ def _second(file: Listed) -> datetime | None:
 def _standing(error: MirrorError) -> tuple[int, str, float | None]:
     """(status, title, seconds to wait) of a failure that is nobody's policy."""
     if isinstance(error, NotHere):
-        return 503, "Not in the cache, and the mirror is offline", 3600
+        return 503, "Not in the cache, and the mirror is offline", None  # pip would sleep for as long as it is told
+    if isinstance(error, Limited):
+        return 429, "Too many requests", error.retry_after
     if isinstance(error, Pending):
         return 503, "Still being found out", error.retry_after
     if isinstance(error, UpstreamDown):
-        return 503, "The index cannot be reached", error.retry_after or 30
+        return 503, "The index cannot be reached", error.retry_after or COME_BACK
     if isinstance(error, StoreFull):
         return 503, "The mirror's disk is full", 300
     if isinstance(error, IntegrityError):

@@ -51,12 +51,15 @@ class _End:
     directory: Span
 
 
-async def read_metadata(tail: bytes, read: Callable[[Span], Awaitable[bytes]]) -> bytes:
+async def read_metadata(tail: bytes, read: Callable[[Span], Awaitable[bytes]], size: int | None = None) -> bytes:
     """The wheel's METADATA. `tail` is the end of the wheel (its last `TAIL` bytes, or all of it); `read` gives any span of it.
 
+    `size` is its length where that is known: then nothing beyond it is asked for, whatever the archive says.
     Raises `NoMetadata`, and whatever `read` raises.
     """
     end = _end(tail)
+    if size is not None and end.size != size:
+        raise NoMetadata("the ZIP end record tells of another size")
     first = end.size - len(tail)
 
     async def part(span: Span) -> bytes:
@@ -66,6 +69,8 @@ async def read_metadata(tail: bytes, read: Callable[[Span], Awaitable[bytes]]) -
         return data
 
     member = _member(await part(end.directory))
+    if member.start + _LOCAL.size > end.size:
+        raise NoMetadata("METADATA is beyond the end")
     header = await part(Span(member.start, member.start + _LOCAL.size))
     signature, *_, name_size, extra_size = _LOCAL.unpack(header)
     start = member.start + _LOCAL.size + name_size + extra_size

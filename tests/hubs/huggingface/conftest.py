@@ -67,6 +67,16 @@ class Mirror:
     gateway: Gateway
     clock: MovableClock
     session: aiohttp.ClientSession
+    book: Rulebook
+
+    async def new_rules(self, text: str) -> None:
+        """Change the policy file, and have it in force when this returns."""
+
+        async def taken(_: object) -> None:
+            pass
+
+        (self.folder / "policy.yaml").write_text(text)
+        await self.book.refresh(taken, taken)
 
     async def get(self, target: str, token: str | None = None, method: str = "GET", **headers: str) -> Reply:
         """One request; the target goes out byte for byte, redirects are not followed."""
@@ -99,17 +109,18 @@ async def mirror_of(standin: StandInHub, folder: Path, policy: str = "", **optio
     rules = folder / "policy.yaml"
     rules.write_text(policy or "version: 1\nrules: []\n")
     offline, token = options.pop("offline", False), options.pop("token", None)
+    public_url = options.pop("public_url", None)
     clock = MovableClock()
     book = Rulebook(RuleSources(rules, (), {}), clock.now)
     index = await SqlIndex.open(None, folder)
     ledger = SegmentLedger(folder / "ledger", clock, reserve=1 << 16)
     await ledger.start({})
     upstream = HttpUpstream(
-        "huggingface", [standin.url, *options.pop("replicas", ())], [standin.cdn_url], token=token, limits=Limits(connect=1.0, backoff=0.01)
+        "huggingface", [standin.url, *options.pop("replicas", ())], [standin.cdn_url, standin.viewer_url], token=token, limits=options.pop("limits", Limits(connect=1.0, backoff=0.01))
     )
     upstreams = {"huggingface": upstream}
-    store = DiskStore(folder / "store")
-    flights = Flights(store, upstreams.__getitem__, clock)
+    store = DiskStore(folder / "store", quota=options.pop("quota", None))
+    flights = Flights(store, upstreams.__getitem__, clock, tuning=options.pop("tuning", None))
     gateway = Gateway(
         clock=clock,
         epoch=lambda: book.current,
@@ -127,13 +138,13 @@ async def mirror_of(standin: StandInHub, folder: Path, policy: str = "", **optio
     gateway.register(hub)
     front = Front(
         dialects=[hub], identification=Identification((), (), None, b"k" * 32), own={},
-        hosts=Hosts(None, "127.0.0.1", "http"), clock=clock, entropy=os.urandom, metrics=Metrics(),
+        hosts=Hosts(public_url, "127.0.0.1", "http"), clock=clock, entropy=os.urandom, metrics=Metrics(),
     )  # fmt: skip
     runner = web.ServerRunner(Server(front), shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with aiohttp.ClientSession(auto_decompress=True) as session:
-        yield Mirror(f"http://127.0.0.1:{runner.addresses[0][1]}", folder, hub, gateway, clock, session)
+        yield Mirror(f"http://127.0.0.1:{runner.addresses[0][1]}", folder, hub, gateway, clock, session, book)
     await runner.cleanup()
     await flights.close()
     await upstream.close()

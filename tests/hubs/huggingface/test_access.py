@@ -216,3 +216,53 @@ async def test_tokens_are_nowhere_on_disk(standin: StandInHub, mirror: Mirror) -
             data = path.read_bytes()
             assert ALICE.encode() not in data, path
             assert BOB.encode() not in data, path
+
+
+@pytest.mark.parametrize(("how", "token"), [("private", None), ("disabled", None), ("disabled", ALICE)])
+async def test_what_was_withdrawn_is_not_shown_by_its_commit(standin: StandInHub, tmp_path, how: str, token: str | None) -> None:
+    """In an outage, a repository that the hub had withdrawn is not shown again under the commit of an older page (P11)."""
+    repo, info = standin.repo("acme/tiny-bert"), "/api/models/acme/tiny-bert"
+    file = "/acme/tiny-bert/resolve/main/pytorch_model.bin"
+    targets = [f"{info}/revision/{repo.head}", f"{info}/tree/{repo.head}", file.replace("main", repo.head), f"{info}/tree/main", file]
+    async with mirror_of(standin, tmp_path, token=token) as mirror:
+        assert [(await mirror.get(target)).status for target in (file, f"{info}/tree/main")] == [200, 200]
+        setattr(repo, how, True)
+        mirror.pass_time(minutes=6)
+        assert (await mirror.get(info)).status in (401, 403)
+        await standin.stop()
+        mirror.pass_time(minutes=1)
+        for caller in (None, BOB):
+            for target in targets * 2:  # the second time while the mirror leaves the hub alone
+                answer = await mirror.get(target, caller)
+                assert answer.status in (401, 403, 404), (target, answer.status)
+                assert b"pytorch_model.bin" not in answer.body
+
+
+async def test_what_vanished_is_served_in_an_outage_too(standin: StandInHub, tmp_path) -> None:
+    """`gone: serve` holds when the hub is down as well, whichever answer told that the repository is gone."""
+    repo = standin.repo("acme/tiny-bert")
+    targets = [f"/acme/tiny-bert/resolve/{revision}/pytorch_model.bin" for revision in ("main", repo.head)]
+    async with mirror_of(standin, tmp_path, gone="serve") as mirror:
+        assert (await mirror.get(targets[0])).status == 200
+        mirror.pass_time(minutes=4, seconds=50)
+        assert (await mirror.get(targets[0])).status == 200
+        repo.private = True
+        mirror.pass_time(seconds=40)
+        assert (await mirror.get(targets[1])).status == 200  # the page is fresh: the file's own HEAD told
+        await standin.stop()
+        mirror.pass_time(minutes=20)
+        assert [(await mirror.get(target)).status for target in targets] == [200, 200]
+
+
+async def test_what_was_withdrawn_is_still_its_readers(standin: StandInHub, mirror: Mirror) -> None:
+    """A repository that was closed to the public is shown by its commit, in an outage, to whoever had it in their own name since."""
+    repo = standin.repo("acme/tiny-bert")
+    target = f"/api/models/acme/tiny-bert/revision/{repo.head}"
+    assert (await mirror.get("/api/models/acme/tiny-bert")).status == 200
+    repo.private, repo.tokens_allowed = True, {ALICE}
+    mirror.pass_time(minutes=6)
+    assert (await mirror.get("/api/models/acme/tiny-bert")).status == 401
+    assert (await mirror.get("/api/models/acme/tiny-bert", ALICE)).status == 200
+    await standin.stop()
+    mirror.pass_time(minutes=1)
+    assert [(await mirror.get(target, token)).status for token in (ALICE, None)] == [200, 401]

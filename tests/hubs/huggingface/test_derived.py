@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mirror.core.nouns import Kind
-from mirror.hubs.huggingface.derived import converted_path, links_turned
+from mirror.hubs.huggingface.derived import converted_path, links_turned, numbered
 from mirror.hubs.huggingface.paths import Repo
 from tests.support.standin.defaults import ALICE, BOB
 from tests.support.standin.hub import StandInHub
@@ -97,6 +97,27 @@ async def test_parquet_links_lead_here(standin: StandInHub, mirror: Mirror) -> N
     assert got.body == data
     assert (await mirror.get(f"{PARQUET}/default/train/0.parquet", Range="bytes=-4")).body == b"PAR1"
     assert [event for event in mirror.events("allowed") if "0000.parquet" in json.dumps(event)]
+
+
+async def test_parquet_links_of_denied_files_are_left_out(standin: StandInHub, strict: Mirror, tmp_path: Path) -> None:
+    """A list of the conversion names no file that a rule denies, at each depth; what is left out is on the record."""
+    for target, empty in ((PARQUET, {"default": {"train": []}}), (f"{PARQUET}/default", {"train": []}), (f"{PARQUET}/default/train", [])):
+        answer = await strict.get(target)
+        assert answer.json() == empty
+        assert "0000.parquet" in answer.headers["X-HF-Warning"]
+    (event, *_) = strict.events("steered")
+    assert "default/train/0000.parquet" in json.dumps(event)
+    revision = "version: 1\nrules: [{id: r, when: {file: [elsewhere/*]}, effect: deny}]\n"
+    async with mirror_of(standin, tmp_path / "other", revision) as other:
+        assert len((await other.get(f"{PARQUET}/default/train")).json()) == 1
+        assert not other.events("steered")
+
+
+def test_which_file_a_number_means() -> None:
+    """A numbered link is the file of that number in the split's folder, or in that of the part which was converted."""
+    assert numbered("a%20b/train/7.parquet") == ("a b/train/0007.parquet", "a b/partial-train/0007.parquet")
+    for other in ("a/b", "a/b/x.parquet", "a/../0.parquet", "a%2F..%2Fb/c/0.parquet", "a/b/c/0.parquet"):
+        assert numbered(other) == ()
 
 
 async def test_a_parquet_file_is_judged_as_the_file_it_is(strict: Mirror) -> None:

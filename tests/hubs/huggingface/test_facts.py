@@ -119,6 +119,7 @@ def test_a_file_that_no_list_shows_has_no_known_size() -> None:
         (403, "GatedRepo", "Access to model x is restricted", "gated"), (401, "", "Invalid username or password.", "private"),
         (401, "", "Invalid credentials in Authorization header", "credentials"), (403, "", "Access to this resource is disabled.", "disabled"),
         (403, "", "This model is not available in your region.", "region"), (403, "GatedRepo", "... not available in your region", "region"),
+        (451, "", "Unavailable For Legal Reasons", "region"), (451, "GatedRepo", "Blocked by policy rule 'x'", "region"),
         (404, "EntryNotFound", "Entry not found", "missing_entry"), (404, "RevisionNotFound", "Invalid rev id: x", "missing_revision"),
         (404, "RepoNotFound", "Repository not found", "missing_repo"), (404, "", "", "missing_repo"), (400, "", "odd", "other"),
     ],

@@ -104,6 +104,26 @@ async def test_an_object_of_another_branch(standin: StandInHub, mirror: Mirror) 
     assert found.json()["objects"][0]["actions"]["download"]["href"].endswith(f"/datasets/acme/reviews/resolve/{commit}/{path}")
 
 
+async def test_an_object_that_was_just_pushed(standin: StandInHub, mirror: Mirror) -> None:
+    """An object newer than the list that is known is found at once; one that is nowhere costs a look every few seconds at most."""
+    known = digest(standin, "acme/tiny-bert", "model.safetensors")
+    await batch(mirror, "acme/tiny-bert.git", known)
+    standin.repo("acme/tiny-bert").push(lfs={"new.safetensors": b"new" * 40_000})
+    fresh = digest(standin, "acme/tiny-bert", "new.safetensors")
+    mirror.pass_time(seconds=4)
+    first, second = (await batch(mirror, "acme/tiny-bert.git", known, fresh)).json()["objects"]
+    assert first["actions"]["download"]["href"]
+    assert second["actions"]["download"]["href"].endswith(f"/{standin.repo('acme/tiny-bert').head}/new.safetensors")
+    standin.requests.clear()
+    for _ in range(3):
+        (row,) = (await batch(mirror, "acme/tiny-bert.git", "0" * 64)).json()["objects"]
+        assert row["error"]["code"] == 404
+    assert not standin.requests
+    mirror.pass_time(seconds=4)
+    await batch(mirror, "acme/tiny-bert.git", "0" * 64)
+    assert len(standin.requests.where(path="/api/models/acme/tiny-bert")) == 1
+
+
 async def test_uploads_are_refused(standin: StandInHub, mirror: Mirror) -> None:
     """A batch that means to upload is a write: refused, recorded, and the hub hears nothing of it."""
     answer = await batch(mirror, "acme/tiny-bert.git", "0" * 64, operation="upload")

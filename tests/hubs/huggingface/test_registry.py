@@ -148,14 +148,14 @@ def test_a_manifest_without_sense(manifest: Any) -> None:
 
 
 async def test_a_manifest_of_files_that_are_not_listed(standin: StandInHub, mirror: Mirror) -> None:
-    """A manifest newer than the list of files is 502 and says when to come back: what is not listed cannot be judged."""
+    """A manifest newer than a list of files that was just read is 502: what is not listed cannot be judged. Seconds later it is read again."""
     await mirror.get(f"/api/models/{QUANT}")
     repo = standin.repo(QUANT)
     repo.push(lfs={"solid-7b-merge-Q4_K_M.gguf": gguf(random.Random(9), 1_200_000)})
     answer = await mirror.get(MANIFEST, **OLLAMA)
     assert answer.status == 502
-    assert "try again in a minute" in answer.json()["error"]
-    mirror.pass_time(minutes=2)
+    assert "try again in a moment" in answer.json()["error"]
+    mirror.pass_time(seconds=4)
     assert (await mirror.get(MANIFEST, **OLLAMA)).status == 200
 
 

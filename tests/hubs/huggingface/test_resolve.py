@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.standin.defaults import ODD_NAMES
+from tests.support.standin.defaults import ALICE, ODD_NAMES
 from tests.support.standin.hub import StandInHub
 
 from .conftest import Mirror, mirror_of
@@ -171,3 +171,14 @@ async def test_offline_serves_what_is_cached(standin: StandInHub, tmp_path) -> N
         assert never.status == 404
         assert never.headers["X-Error-Code"] != "EntryNotFound"
         assert "offline" in never.headers["X-Error-Message"]
+
+
+async def test_a_client_that_uses_another_name_is_not_sent_abroad(standin, tmp_path):
+    """HEAD by branch names the commit's URL only to who asked at the public name; another name's client would lose its token."""
+    async with mirror_of(standin, tmp_path / "m", public_url="http://Mirror.example:80") as mirror:
+        target = "/acme/gated-auto/resolve/main/config.json"
+        by_alias = await mirror.get(target, ALICE, "HEAD")
+        by_name = await mirror.get(target, ALICE, "HEAD", Host="mirror.example")
+    assert by_alias.status == by_name.status == 200
+    assert "Location" not in by_alias.headers
+    assert by_name.headers["Location"].startswith("http://Mirror.example:80/acme/gated-auto/resolve/")

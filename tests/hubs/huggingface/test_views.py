@@ -193,3 +193,17 @@ async def test_a_real_client_with_xet_on(standin: StandInHub, mirror: Mirror, tm
     assert said["tree"] >= 1205
     assert "acme/tiny-bert" in said["models"]
     assert not [call for call in standin.requests if call.origin == "cas" or "xet" in call.path.split("/")[-2]]
+
+
+async def test_pages_are_compressed_for_who_takes_it(mirror: Mirror) -> None:
+    """A listing is gzip for a client that accepts it and plain for one that does not; each has its own entity tag, and both their 304."""
+    target = "/api/models/acme/many-files/tree/main?recursive=true"
+    plain = await mirror.get(target, Accept_Encoding="identity")
+    packed = await mirror.get(target, Accept_Encoding="gzip, deflate")
+    assert (plain.headers.get("Content-Encoding"), packed.headers["Content-Encoding"]) == (None, "gzip")
+    assert packed.json() == plain.json()
+    assert int(packed.headers["Content-Length"]) < len(plain.body) / 3
+    assert packed.headers["ETag"] != plain.headers["ETag"]
+    assert "Accept-Encoding" in packed.headers["Vary"]
+    for answer, taken in ((plain, "identity"), (packed, "gzip")):
+        assert (await mirror.get(target, Accept_Encoding=taken, If_None_Match=answer.headers["ETag"])).status == 304

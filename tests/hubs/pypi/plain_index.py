@@ -21,13 +21,20 @@ class Asked:
 
 @dataclass
 class PlainIndex:
-    """`pages` and `files` by raw path. `ranges` False ignores `Range`; `down` answers everything 503."""
+    """`pages` and `files` by raw path. `ranges` False ignores `Range`; `down` answers everything 503.
+
+    `parts` are other bytes that a ranged request is answered from; `gate` is waited for before one is answered. What is asked
+    for at a path in `silent` is not answered until `gate` opens: 0 for nothing at all, else the head and so many bytes first.
+    """
 
     pages: dict[str, tuple[str | None, bytes]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     ranges: bool = True
     down: bool = False
+    parts: dict[str, bytes] = field(default_factory=dict)
+    gate: threading.Event | None = None
+    silent: dict[str, int] = field(default_factory=dict)
     url: str = ""
 
     def wheel_asks(self) -> list[Asked]:
@@ -43,6 +50,14 @@ def serving(index: PlainIndex) -> Iterator[PlainIndex]:
 
         def do_GET(self) -> None:
             index.asked.append(Asked(self.command, self.path, self.headers.get("Range")))
+            if self.path in index.silent and index.gate is not None:
+                sent = index.silent[self.path]
+                if sent:
+                    self._head(200, "application/octet-stream", len(index.files[self.path]))
+                    self._body(index.files[self.path][:sent])
+                index.gate.wait(60)
+                self.close_connection = True
+                return
             status, kind, body = 404, None, b""
             if index.down:
                 status = 503
@@ -51,7 +66,10 @@ def serving(index: PlainIndex) -> Iterator[PlainIndex]:
             elif self.path in index.files:
                 status, kind, body = 200, "application/octet-stream", index.files[self.path]
                 wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range") or "")
+                if wanted and index.gate is not None:
+                    index.gate.wait(60)
                 if wanted and index.ranges:
+                    body = index.parts.get(self.path, body)
                     size = len(body)
                     start = int(wanted[1]) if wanted[1] else max(0, size - int(wanted[2]))
                     stop = int(wanted[2]) + 1 if wanted[1] and wanted[2] else size
@@ -80,7 +98,11 @@ def serving(index: PlainIndex) -> Iterator[PlainIndex]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            pass  # a mirror that leaves in the middle of an answer is no news
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         index.url = f"http://127.0.0.1:{server.server_address[1]}"
         try:

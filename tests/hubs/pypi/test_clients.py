@@ -80,6 +80,7 @@ def test_date_cut_offs_work(mirror, tmp_path, client, option):
     assert installed(tmp_path) == {"acme_lib-1.0"}
 
 
+@pytest.mark.proves("Rewritten lock held against the index (`uv sync --locked`)", "uv", "works")
 def test_a_frozen_lock_reaches_the_mirror_only_after_rewriting(mirror, index, tmp_path):
     """`uv sync --frozen` goes where the lock points; a rewritten one never asks the index, and `--locked` accepts it."""
     (tmp_path / "pyproject.toml").write_text(

@@ -13,6 +13,7 @@ from mirror.hubs.pypi.facts import (
     page_facts,
     with_declared,
 )
+from mirror.hubs.pypi.labels import meaning
 from mirror.hubs.pypi.legacy import turned
 
 from .pages_by_hand import FILES, NEWER, WHEEL, file, page
@@ -71,6 +72,32 @@ def test_licences_come_from_the_best_field(info, expected):
     """PEP 639's expression, then unambiguous classifiers, then a field that is itself an id; a text is unknown."""
     fact = licenses(from_legacy({"info": info}))
     assert (fact.value if fact else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("label", "meant"),
+    [
+        ("Source", "source"), ("Source Code", "source"), ("source_code", "source"), ("Repository", "source"), ("GitHub", "source"),
+        ("Home-Page", "homepage"), ("homepage", "homepage"), ("What's New", "changelog"), ("Bug Tracker", "issues"), ("Docs", "documentation"),
+        ("Mastodon", None), ("", None),
+    ],
+)  # fmt: skip
+def test_labels_mean_what_pep_753_says(label, meant):
+    """Punctuation, space and case do not matter, and each alias stands for its label."""
+    assert meaning(label) == meant
+
+
+def test_owners_of_source_and_home_page_are_screened_as_names():
+    """Accounts on forges under labels of source and home page count as names; other labels, hosts and schemes do not."""
+    urls = {
+        "Source Code": "https://github.com/globex-labs/tools/issues", "Home-page": "https://www.gitlab.com/umbrella/x", "Docs": "https://github.com/docs/x",
+        "Repository": "https://evil.example/initech/x", "GitHub": "git+ssh://github.com/hooli/x", "Bad": "https://[",
+    }  # fmt: skip
+    raw = b"Metadata-Version: 2.1\nName: x\nAuthor: Acme\n" + b"".join(f"Project-URL: {label}, {url}\n".encode() for label, url in urls.items())
+    assert from_metadata(raw + b"Home-page: https://github.com/acme\n").names == ("Acme", "globex-labs", "umbrella", "acme")
+    told = from_legacy({"info": {"author": "Acme", "project_urls": {**urls, "x": 3}, "home_page": "https://codeberg.org/acme/y"}})
+    assert told.names == ("Acme", "globex-labs", "umbrella", "acme")
+    assert from_legacy({"info": {"project_urls": ["x"], "home_page": 4}}).names == ()
 
 
 @pytest.mark.parametrize("line", ["x@https://a.example/x.zip", "x @ git+https://a.example/x", "x[y @ https://a.example/x", "x @ file:///x"])

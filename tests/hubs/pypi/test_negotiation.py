@@ -2,7 +2,8 @@
 
 import pytest
 
-from mirror.hubs.pypi.negotiation import coding, content_type
+from mirror.core.accept import coding
+from mirror.hubs.pypi.negotiation import content_type
 
 JSON, HTML, V1 = "application/vnd.pypi.simple.v1+json", "text/html", "application/vnd.pypi.simple.v1+html"
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from .faults import Plan
     from .wire import Call, Reply
 
@@ -64,9 +66,43 @@ async def send(request: web.BaseRequest, reply: Reply, plan: Plan, gone: asyncio
     if plan.by_hand:
         await _by_hand(request, reply, plan, gone)
         return web.Response()
+    if reply.live is not None and reply.status == 200 and not reply.body:
+        return await _live(request, reply, reply.live, gone)
     response = web.Response(status=reply.status, reason=reply.reason, headers=reply.headers, body=reply.body)
     if reply.chunked:
         response.enable_chunked_encoding()
+    elif request.method == "HEAD" and not reply.body:
+        response.headers["Content-Length"] = "0"  # the framework leaves it out where there is nothing to send
+    return response
+
+
+async def _live(
+    request: web.BaseRequest, reply: Reply, chunks: AsyncIterator[bytes], gone: asyncio.Event
+) -> web.StreamResponse:
+    """Each chunk as it comes, until there are no more, the client has left, or the stand-in stops (which cuts it off)."""
+    response = web.StreamResponse(status=reply.status, headers=reply.headers)
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    following = asyncio.ensure_future(anext(chunks, b""))
+    try:
+        while True:
+            await asyncio.wait({following}, timeout=0.05)
+            if request.transport is None or gone.is_set():
+                if request.transport is not None:
+                    request.transport.close()
+                return response
+            if following.done():
+                if not (chunk := following.result()):
+                    break
+                await response.write(chunk)
+                following = asyncio.ensure_future(anext(chunks, b""))
+    except ConnectionError:
+        return response
+    finally:
+        if not following.done():
+            following.cancel()
+            await asyncio.wait({following})
+    await response.write_eof()
     return response
 
 

@@ -50,6 +50,7 @@ class Meta:
     home_page: str | None = None
     project_urls: dict[str, str] = field(default_factory=dict)
     classifiers: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:
@@ -74,6 +75,7 @@ class Meta:
         rows = [f"{key}: {value}" for key, value in single.items() if value]
         rows += [f"Project-URL: {label}, {url}" for label, url in self.project_urls.items()]
         rows += [f"Classifier: {value}" for value in self.classifiers]
+        rows += [f"Provides-Extra: {value}" for value in self.extras]
         rows += [f"Requires-Dist: {value}" for value in self.requires]
         return ("\n".join(rows) + "\n\nA package of the stand-in index.\n").encode()
 

@@ -6,7 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from . import access, hub_api, hub_files, hub_git, hub_lists
+from . import access, hub_api, hub_cas, hub_files, hub_git, hub_lists, hub_viewer
+from .hub_directory import paper_text
+from .hub_events import LiveLog
 from .server import Origin, StandIn, running
 from .wire import Call, Reply, text_reply
 from .world import KINDS, Repo, World
@@ -25,7 +27,7 @@ class StandInHub(StandIn):
     """An imitation hub. Build its content with `add_repo` (or `defaults.populate`), then start it.
 
     Attributes to change while it runs: `region` (the country every client seems to be in), `xet` (False: no file is on
-    Xet), `list_page` (rows of a listing), `cdn_url_life` (seconds), `clock` (Unix seconds), any attribute of a `Repo`, and `faults`.
+    Xet), `list_page` (rows of a listing), `scans` (by path what `securityFileStatus` is instead of the usual; None tells nothing), `cdn_url_life` and `xet_token_life` (seconds), `clock` (Unix seconds), any attribute of a `Repo`, and `faults`.
     """
 
     def __init__(self, seed: int = 0, host: str = "127.0.0.1", ports: Mapping[str, int] | None = None) -> None:
@@ -35,16 +37,24 @@ class StandInHub(StandIn):
         self.region = "US"
         self.xet = True
         self.list_page = 1000
+        self.scans: dict[str, Any] = {}
         self.cdn_url_life = 3600
         self.cdn_generation = 0
         self.clock: Callable[[], float] = time.time
         self.cdn_files: dict[str, Any] = {}
+        self.xet_token_life = 900
+        self.xorb_url = ""  # where the Xet store says that its data lie; empty: with itself
+        self.xet_tokens: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.xorbs: dict[str, tuple[Any, int]] = {}
+        self.packed: dict[str, tuple[bytes, list[int]]] = {}
+        self.log = LiveLog()
         self._served = 0
         wanted = dict(ports or {})
         answers: dict[str, Callable[[Call], Reply]] = {
             "hub": self._hub,
             "cdn": lambda call: hub_files.cdn(self, call),
-            "cas": lambda call: hub_files.cas(self, call),
+            "cas": lambda call: hub_cas.answer(self, call),
+            "viewer": lambda call: hub_viewer.viewer(self, call),
         }
         self.origins = {name: Origin(name, answer, self, wanted.get(name, 0)) for name, answer in answers.items()}
 
@@ -60,8 +70,13 @@ class StandInHub(StandIn):
 
     @property
     def cas_url(self) -> str:
-        """The Xet origin; `requests.where(origin="cas")` must stay empty behind a mirror."""
+        """The Xet origin; behind a mirror `requests.where(origin="cas")` holds nothing but what its own worker fetched."""
         return self.origins["cas"].url
+
+    @property
+    def viewer_url(self) -> str:
+        """The dataset viewer's origin."""
+        return self.origins["viewer"].url
 
     @property
     def writes(self) -> list[Call]:
@@ -88,7 +103,7 @@ class StandInHub(StandIn):
         return self.world.repo(name, kind)
 
     def expire_signed_urls(self) -> None:
-        """Every CDN URL handed out so far is answered 403 from now on."""
+        """Every URL of the CDN and the Xet store handed out so far is answered 403 from now on."""
         self.cdn_generation += 1
 
     def behave(self, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -177,6 +192,8 @@ class StandInHub(StandIn):
         return hub_api.about(self, call, repo, rest)
 
     def _page(self, call: Call) -> Reply:
+        if call.path.startswith("/papers/"):
+            return paper_text(call)
         parts = call.path.split("/")[1:]
         kind = parts[0] if parts[0] in KINDS and parts[0] != "models" else "models"
         name, rest = split_name(parts[1:] if kind != "models" else parts)

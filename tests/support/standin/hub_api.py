@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
-from . import access
+from . import access, hub_cas, hub_events
 from .wire import Call, Reply, compress, json_reply, text_reply
 from .world import Commit, File, Repo
 
@@ -22,6 +21,7 @@ VERBS: Final = frozenset(
     {
         *("revision", "tree", "paths-info", "refs", "commits", "auth-check", "xet-read-token", "treesize", "parquet"),
         *("safetensors-metadata", "resolve", "commit", "preupload", "branch", "tag", "like", "settings", "discussions"),
+        *("logs", "events", "metrics"),
         *("runtime", "xet-write-token", "super-squash", "lfs-files", "croissant", "compare", "scan"),
     }
 )
@@ -48,6 +48,8 @@ def about(hub: StandInHub, call: Call, repo: Repo, rest: list[str]) -> Reply:
             return _parquet(hub, call, repo, arguments)
         case "discussions":
             return json_reply({"discussions": [], "count": 0, "start": 0})
+        case "logs" | "events" | "metrics" if repo.kind == "spaces":
+            return hub_events.stream(hub, call, repo)
         case "runtime":
             return json_reply({"stage": "RUNNING", "hardware": {"current": "cpu-basic", "requested": "cpu-basic"}})
         case _:
@@ -73,7 +75,7 @@ def _of_revision(hub: StandInHub, call: Call, repo: Repo, verb: str, arguments: 
         case "commits":
             return commits(hub, call, repo, commit)
         case "xet-read-token":
-            return xet_token(hub, repo, commit)
+            return hub_cas.token(hub, repo, commit)
         case _:
             return _safetensors(call, commit, "/".join(arguments))
 
@@ -173,9 +175,22 @@ def entry(hub: StandInHub, commit: Commit, path: str, file: File | None, *, expa
     if expand:
         row["lastCommit"] = {"id": commit.id, "title": commit.title, "date": stamp(commit.at)}
         if file is not None:
-            status = "unsafe" if path.endswith((".pkl", ".pickle")) else "safe"
-            row["securityFileStatus"] = {"status": status, "avScan": {"virusFound": False}, "pickleImportScan": None}
+            row["securityFileStatus"] = hub.scans[path] if path in hub.scans else scan_status(path)
     return row
+
+
+def scan_status(path: str) -> dict[str, Any]:
+    """The summary and the scanners' own parts, as the hub writes them since October 2024; pickles are unsafe."""
+    pickle = path.endswith((".pkl", ".pickle"))
+    told = [{"module": "os", "name": "system", "safety": "dangerous"}] if pickle else []
+    return {
+        "status": "unsafe" if pickle else "safe",
+        "protectAiScan": {"status": "unscanned", "message": None, "reportLink": "https://protectai.example/x"},
+        "avScan": {"status": "safe", "message": "No security issues detected", "version": "1.4.3/27745"},
+        "pickleImportScan": {"status": "unsafe" if pickle else "unscanned", "pickleImports": told, "version": "0.0.0"},
+        "virusTotalScan": {"status": "unscanned"},
+        "jFrogScan": {"status": "unscanned", "message": "Not a machine-learning model", "reportLink": "", "reportLabel": ""},
+    }
 
 
 def tree(hub: StandInHub, call: Call, repo: Repo, commit: Commit, folder: str) -> Reply:
@@ -252,16 +267,6 @@ def commits(hub: StandInHub, call: Call, repo: Repo, commit: Commit) -> Reply:
         following = urlencode({"p": page + 1, "limit": limit})
         reply.headers["Link"] = f'<{hub.url}{call.path}?{following}>; rel="next"'
     return reply
-
-
-def xet_token(hub: StandInHub, repo: Repo, commit: Commit) -> Reply:
-    """The token for the Xet store: in the headers for huggingface_hub, in the body for hf_xet."""
-    token = "xet_" + hashlib.sha256(f"{repo.hub_id}{commit.id}".encode()).hexdigest()
-    expires = int(hub.clock()) + 900
-    reply = json_reply({"casUrl": hub.cas_url, "exp": expires, "accessToken": token})
-    return reply.with_headers(
-        {"X-Xet-Cas-Url": hub.cas_url, "X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(expires)}
-    )
 
 
 def _safetensors(call: Call, commit: Commit, path: str) -> Reply:

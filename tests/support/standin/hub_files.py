@@ -1,4 +1,4 @@
-"""File routes of the stand-in hub: resolve, resolve-cache, raw, and the CDN and Xet origins behind them."""
+"""File routes of the stand-in hub: resolve, resolve-cache, raw, and the CDN behind them."""
 
 from __future__ import annotations
 
@@ -71,16 +71,16 @@ def small(call: Call, repo: Repo, commit: Commit, path: str, file: File) -> Repl
 
 def _large(hub: StandInHub, call: Call, repo: Repo, commit: Commit, path: str, file: File) -> Reply:
     refresh = f"{hub.url}/api/{repo.kind}/{repo.name}/xet-read-token/{commit.id}"
-    if XET_JSON in call.headers.get("Accept", "") and call.method == "GET":
-        about = {"hash": file.xet, "refreshUrl": refresh, "size": len(file.data), "etag": f'"{file.sha256}"'}
-        rebuild = f"{hub.cas_url}/v1/reconstructions/{file.xet}"
-        reply = json_reply({**about, "reconstructionUrl": rebuild, "fileHash": file.xet})
-        return reply.with_headers({"Vary": "Origin, Accept", "X-Repo-Commit": commit.id})
-    reply = text_reply("Found. Redirecting to the CDN", 302, Location=sign(hub, call, repo, path, file))
-    reply.with_headers(_about(repo, commit, path))
     links = f'<{refresh}>; rel="xet-auth", <{hub.cas_url}/v1/reconstructions/{file.xet}>; rel="xet-reconstruction-info"'
     xet = {"X-Xet-Hash": file.xet, "Link": links} if hub.xet else {}
     linked = {"X-Linked-Size": str(len(file.data)), "X-Linked-ETag": f'"{file.sha256}"', "Vary": "Origin, Accept"}
+    if xet and XET_JSON in call.headers.get("Accept", "") and call.method == "GET":
+        about = {"hash": file.xet, "refreshUrl": refresh, "size": len(file.data), "etag": f'"{file.sha256}"'}
+        rebuild = f"{hub.cas_url}/v1/reconstructions/{file.xet}"
+        reply = json_reply({**about, "reconstructionUrl": rebuild, "fileHash": file.xet})
+        return reply.with_headers(linked | xet | {"Content-Type": XET_JSON, "X-Repo-Commit": commit.id})
+    reply = text_reply("Found. Redirecting to the CDN", 302, Location=sign(hub, call, repo, path, file))
+    reply.with_headers(_about(repo, commit, path))
     return reply.with_headers(linked | xet)
 
 
@@ -133,11 +133,6 @@ def cdn(hub: StandInHub, call: Call) -> Reply:
         "Access-Control-Allow-Origin": "*",
     }
     return Reply(200, file.data, ranged=True).with_headers(headers)
-
-
-def cas(_: StandInHub, call: Call) -> Reply:
-    """The Xet content store. It only remembers that it was asked: a mirror must never bring a client here."""
-    return json_reply({"error": f"the stand-in keeps no xorbs: {call.path}"}, 404)
 
 
 def resolve_cache(hub: StandInHub, call: Call) -> Reply:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import access
 from .hub_api import information, paged
+from .hub_directory import directory
 from .wire import Call, Reply, compress, json_reply, text_reply
 
 if TYPE_CHECKING:
@@ -71,20 +72,7 @@ def other(hub: StandInHub, call: Call) -> Reply:
         return json_reply({"license": [{"id": "license:mit", "label": "mit", "type": "license"}]})
     if path == "tasks":
         return json_reply({})
-    if path == "daily_papers" or path.startswith("collections"):
-        return json_reply([])
-    if path.startswith(("users/", "organizations/")) and path.endswith("/overview"):
-        return _overview(hub, call, path.split("/")[1])
-    return access.refusal(call, 404, "Sorry, we can't find the page you are looking for.")
-
-
-def _overview(hub: StandInHub, call: Call, name: str) -> Reply:
-    owned = [repo for repo in hub.world.repos.values() if repo.author == name and not repo.private]
-    if not owned:
-        return access.refusal(call, 404, "This user does not exist")
-    numbers = {"numModels": sum(repo.kind == "models" for repo in owned), "numFollowers": 1}
-    number = hashlib.sha256(name.encode()).hexdigest()[:24]
-    return json_reply({"_id": number, "name": name, "fullname": name.title(), "type": "org", **numbers})
+    return directory(hub, call) or access.refusal(call, 404, "Sorry, we can't find the page you are looking for.")
 
 
 def whoami(hub: StandInHub, call: Call) -> Reply:

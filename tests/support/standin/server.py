@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import threading
@@ -44,8 +45,15 @@ class Origin:
         self._gone = asyncio.Event()
         self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.2)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._owner.host, self.port, reuse_address=True)
-        await site.start()
+        for patience in range(100, -1, -1):
+            site = web.TCPSite(self._runner, self._owner.host, self.port, reuse_address=True)
+            try:
+                await site.start()
+                break
+            except OSError as error:  # somebody's outgoing connection may have our port for a moment
+                if error.errno != errno.EADDRINUSE or not patience:
+                    raise
+                await asyncio.sleep(0.1)
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote
 from multidict import CIMultiDict, CIMultiDictProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
 GZIP_FROM = 1000
 """Bodies of at least this many bytes are compressed when a client accepts gzip, as a CDN in front of a hub does."""
@@ -126,6 +126,7 @@ class Reply:
     reason: str | None = None
     chunked: bool = False
     ranged: bool = False  # `Range` and `If-Range` are honoured
+    live: AsyncIterator[bytes] | None = None  # a body that comes bit by bit instead of `body`; no fault but a status reaches it
 
     def with_headers(self, extra: Mapping[str, str] | Iterable[tuple[str, str]]) -> Reply:
         """The same reply after replacing these headers (returned for chaining)."""

@@ -115,7 +115,8 @@ class Repo:
         return self.commits[self.head].at
 
     def resolve(self, revision: str) -> Commit | None:
-        """A branch, tag, full reference, commit or short commit (7 or more hex digits)."""
+        """A branch, tag, full reference, commit or short commit (7 or more hex digits); `HEAD` is the default branch."""
+        revision = "main" if revision == "HEAD" else revision
         for refs, where in (
             (self.branches, "refs/heads/"),
             (self.git_tags, "refs/tags/"),

@@ -1,0 +1,155 @@
+"""What a mirror stands on: ledger and index, store and flights, the ways upstream. One process of a node makes them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+from mirror import __version__
+from mirror.audit.feed import Feed
+from mirror.audit.ledger import GroupLedger, SegmentLedger
+from mirror.config import Config
+from mirror.core.ports import Blobs, Clock, Ledger, Upstream
+from mirror.hub_wiring import upstream_for
+from mirror.index.sql import SqlIndex
+from mirror.policy.epoch import Epoch
+from mirror.proxy.eviction import Eviction
+from mirror.proxy.flights import Flights, Transfers
+from mirror.proxy.recorder import Recorder
+from mirror.proxy.scrub import Scrub
+from mirror.proxy.tuning import Lanes, Tuning
+from mirror.store.archive import EvidenceArchive
+from mirror.store.disk import DiskStore
+from mirror.store.scrub import ScrubbedFolder
+from mirror.web.metrics import Metrics
+
+
+class Backends(Protocol):
+    """What the use-cases are built on."""
+
+    @property
+    def index(self) -> SqlIndex:
+        """Documents, entries, grants, places and events."""
+
+    @property
+    def ledger(self) -> GroupLedger:
+        """Where events go."""
+
+    @property
+    def upstreams(self) -> Mapping[str, Upstream]:
+        """The way out of each hub."""
+
+    @property
+    def store(self) -> Blobs:
+        """Finished files."""
+
+    @property
+    def flights(self) -> Transfers:
+        """Files on their way."""
+
+    @property
+    def recorder(self) -> Recorder:
+        """What puts decisions on the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnBackends:
+    """Those of the process that owns them."""
+
+    index: SqlIndex
+    ledger: SegmentLedger
+    upstreams: Mapping[str, Upstream]
+    store: DiskStore
+    flights: Flights
+    recorder: Recorder
+
+
+def patience_of(config: Config) -> dict[str, float]:
+    """How long clients of each hub wait for the head of an answer, in seconds."""
+    return {name: row.timeouts.patience.total_seconds() for name, row in config.hubs.items()}
+
+
+def lanes_of(config: Config) -> dict[str, Lanes]:
+    """How large files come from each hub."""
+    rows = {name: row.transfers for name, row in config.hubs.items()}
+    return {name: Lanes(row.parallel, row.part, row.above, row.minimum) for name, row in rows.items()}
+
+
+def recorder_of(config: Config, clock: Clock, ledger: Ledger) -> Recorder:
+    """What puts decisions and their evidence on the record."""
+    return Recorder(clock, os.urandom, ledger, EvidenceArchive(config.data / "evidence"), config.policy.contact)
+
+
+async def own_backends(
+    config: Config, clock: Clock, epoch: Epoch, metrics: Metrics, opened: AsyncExitStack
+) -> OwnBackends:
+    """Everything in this process: as a keeper has it, or a mirror of one process."""
+    index, ledger = await _record(config, clock, epoch, opened)
+    upstreams = {name: upstream_for(name, row, config) for name, row in config.hubs.items()}
+    for upstream in upstreams.values():
+        opened.push_async_callback(upstream.close)
+    store = DiskStore(config.data, config.store.quota, config.store.min_free)
+    opened.push_async_callback(store.close)
+    tuning = Tuning(unverified_ranges=config.store.unverified_ranges)
+    flights = Flights(
+        store, upstreams.__getitem__, clock, tuning=tuning, patience=patience_of(config), lanes=lanes_of(config)
+    )
+    recorder = recorder_of(config, clock, ledger)
+    await _upkeep(config, clock, index, store, flights, recorder, metrics, opened)
+    opened.push_async_callback(flights.close)
+    return OwnBackends(index, ledger, upstreams, store, flights, recorder)
+
+
+async def _upkeep(
+    config: Config, clock: Clock, index: SqlIndex, store: DiskStore, flights: Flights, recorder: Recorder,
+    metrics: Metrics, opened: AsyncExitStack,
+) -> None:
+    """What keeps the store sound and within its room: eviction when it is full, scrubbing in the background."""
+    async def damaged(what: str, declared: str, computed: str, hub: str) -> None:
+        metrics.damaged.inc()
+        await recorder.fault(what, declared, computed, hub)
+
+    def removed(size: int) -> None:
+        metrics.evicted.inc()
+        metrics.freed.inc(size)
+
+    def measure() -> None:
+        metrics.stored.labels("files").set(store.used)
+        metrics.stored.labels("promised").set(store.reserved)
+        metrics.stored.labels("quota").set(config.store.quota)
+
+    metrics.before_reading(measure)
+    store.on_pressure = Eviction(index, store, clock, flights.in_use, config.store.quota, removed).make_room
+    scrub = Scrub(ScrubbedFolder(config.data), store, damaged, config.store.scrub)
+    walking = asyncio.create_task(scrub.run(), name="scrub")
+
+    async def halt() -> None:
+        walking.cancel()
+        await asyncio.wait({walking})
+
+    opened.push_async_callback(halt)
+
+
+async def _record(
+    config: Config, clock: Clock, epoch: Epoch, opened: AsyncExitStack
+) -> tuple[SqlIndex, SegmentLedger]:
+    """The ledger, and the index that follows it; closed in the order in which the last event still reaches both."""
+    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
+    opened.push_async_callback(index.close)
+    directory = config.ledger.path or config.data / "ledger"
+    feed = Feed(directory, index)
+    ledger = SegmentLedger(directory, clock, reserve=config.ledger.reserve, on_durable=feed.advance)
+    await ledger.start({"version": __version__, "policy": epoch.policy.digest})
+    following = asyncio.create_task(feed.run(), name="index follows ledger")
+
+    async def level() -> None:
+        feed.close()
+        await following
+
+    opened.push_async_callback(level)
+    opened.push_async_callback(ledger.close)
+    return index, ledger

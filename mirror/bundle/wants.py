@@ -1,0 +1,172 @@
+"""`wants.yaml`: what a mirror is to hold, as people write it.
+
+    version: 1
+    name: lab                      # of the pins; the file's stem where absent
+    models: [{id: acme/tiny-bert, revision: main, allow: ["*.safetensors"], ignore: ["onnx/"]}]
+    packages: [{requirements: requirements.txt, python: ["3.11"], platforms: [x86_64-manylinux_2_28]}]
+
+Patterns are those of huggingface_hub's `snapshot_download`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from mirror.core.errors import InputError, Malformed, Problem
+from mirror.core.nouns import Kind
+from mirror.decode import decode, load_yaml
+from mirror.hubs.huggingface.paths import Repo, parse_repo, parse_revision, revision_segment
+
+_PYTHON: Final = re.compile(r"3\.[0-9]{1,2}")
+#: The shape of uv's `--python-platform`; which ones there are, uv says itself.
+_PLATFORM: Final = re.compile(r"[a-z][a-z0-9_-]{2,40}")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class RepoWant:
+    """Files of one repository. `allow` None is all of them; an empty list is none, as for `snapshot_download`."""
+
+    id: str
+    revision: str = "main"
+    allow: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether no pattern narrows it."""
+        return self.allow is None and not self.ignore
+
+
+@dataclass(frozen=True, slots=True)
+class PackageWant:
+    """A closure of packages for each Python (`3.11`) and platform; none named: those of the machine that resolves.
+
+    `requirements` is the path of a requirements file, `requirement` one line of such a file; exactly one is given.
+    """
+
+    requirements: str | None = None
+    requirement: str | None = None
+    python: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """A wanted list. `name` tells its pins from those of others."""
+
+    version: int
+    name: str = ""
+    models: tuple[RepoWant, ...] = ()
+    datasets: tuple[RepoWant, ...] = ()
+    spaces: tuple[RepoWant, ...] = ()
+    packages: tuple[PackageWant, ...] = ()
+
+    def repositories(self) -> Iterator[tuple[Kind, RepoWant]]:
+        """All repositories with their kinds."""
+        for kind, rows in ((Kind.MODEL, self.models), (Kind.DATASET, self.datasets), (Kind.SPACE, self.spaces)):
+            yield from ((kind, row) for row in rows)
+
+
+def parse(text: str, source: str) -> Wants:
+    """The wants in a YAML text. Raises `InputError` with every problem and its place."""
+    wants = decode(Wants, load_yaml(text, source), source)
+    check(wants, source)
+    return wants
+
+
+def check(wants: Wants, source: str) -> None:
+    """Raises `InputError` with everything in `wants` that cannot be meant."""
+    problems = [Problem(source, place, message) for place, message in _faults(wants)]
+    if problems:
+        raise InputError(problems)
+
+
+def repo_of(kind: Kind, want: RepoWant) -> Repo:
+    """The repository that is wanted. Raises `Malformed`."""
+    return parse_repo(want.id, kind)
+
+
+def selected(path: str, allow: Iterable[str] | None, ignore: Iterable[str] | None) -> bool:
+    """Whether `snapshot_download(allow_patterns=allow, ignore_patterns=ignore)` takes the file.
+
+    A star crosses slashes, case counts, a backslash is a slash, and a pattern that ends in a slash means all below it.
+    """
+    path = _slashed(path)
+    if allow is not None and not any(fnmatchcase(path, _globbed(pattern)) for pattern in allow):
+        return False
+    return ignore is None or not any(fnmatchcase(path, _globbed(pattern)) for pattern in ignore)
+
+
+def exact(pattern: str) -> str | None:
+    """The one path that a pattern can mean, or None where it has a wildcard."""
+    pattern = _globbed(pattern)
+    return None if any(character in pattern for character in "*?[") else pattern
+
+
+def _slashed(text: str) -> str:
+    return text.replace("\\", "/")
+
+
+def _globbed(pattern: str) -> str:
+    pattern = _slashed(pattern)
+    return f"{pattern}*" if pattern.endswith("/") else pattern
+
+
+def _faults(wants: Wants) -> Iterator[tuple[str, str]]:
+    if wants.version != 1:
+        yield "version", f"is {wants.version}; this release reads version 1"
+    if wants.name and not _NAME.fullmatch(wants.name):
+        yield "name", "takes up to 100 letters, digits, blanks, '.', '_' and '-'"
+    for word, kind in (("models", Kind.MODEL), ("datasets", Kind.DATASET), ("spaces", Kind.SPACE)):
+        for index, row in enumerate(getattr(wants, word)):
+            yield from _repository_faults(f"{word}[{index}]", kind, row)
+    for index, package in enumerate(wants.packages):
+        yield from _package_faults(f"packages[{index}]", package)
+    if not (wants.models or wants.datasets or wants.spaces or wants.packages):
+        yield "", "wants nothing: name models, datasets, spaces or packages"
+
+
+def _repository_faults(place: str, kind: Kind, row: RepoWant) -> Iterator[tuple[str, str]]:
+    try:
+        repo_of(kind, row)
+    except Malformed as error:
+        yield f"{place}.id", f"{row.id[:100]!r} is {error.message}"
+    try:
+        parse_revision(revision_segment(row.revision))
+    except (Malformed, UnicodeEncodeError) as error:
+        yield f"{place}.revision", str(getattr(error, "message", "holds half a character"))
+    for key in ("allow", "ignore"):
+        for index, pattern in enumerate(getattr(row, key) or ()):
+            if not pattern:
+                yield f"{place}.{key}[{index}]", "an empty pattern matches nothing"
+
+
+def _package_faults(place: str, row: PackageWant) -> Iterator[tuple[str, str]]:
+    if (row.requirements is None) == (row.requirement is None):
+        yield place, "takes either requirements (a file) or requirement (one line)"
+    if row.requirement is not None and (fault := requirement_fault(row.requirement)):
+        yield f"{place}.requirement", fault
+    if row.requirements is not None and (not row.requirements or "\0" in row.requirements):
+        yield f"{place}.requirements", "is not a path"
+    for index, version in enumerate(row.python):
+        if not _PYTHON.fullmatch(version):
+            yield f"{place}.python[{index}]", f"{version[:40]!r} is not a version such as '3.11'"
+    for index, platform in enumerate(row.platforms):
+        if not _PLATFORM.fullmatch(platform):
+            yield f"{place}.platforms[{index}]", f"{platform[:60]!r} is not a platform such as linux or x86_64-manylinux_2_28"
+
+
+def requirement_fault(text: str) -> str:
+    """What is wrong with one requirement (PEP 508); empty for nothing. A direct URL is: it would go round the mirror."""
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        return f"{text[:100]!r} is not a requirement: {str(error).splitlines()[0]}"
+    return f"{requirement.name} is asked for at an address; only the mirror's index is used" if requirement.url else ""
