@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -79,7 +80,7 @@ def pin(path: Path | None, pattern: str | None, reason: str, as_json: bool) -> N
         return
     from mirror.core.ports import Pin
 
-    wanted = Pin(_pattern(pattern), reason, datetime.now(UTC))
+    wanted = Pin(_holding(pattern), reason, datetime.now(UTC))
     _run(path, lambda cache: cache.index.put_pin(wanted))
     click.echo(f"{pattern}: pinned")
 
@@ -238,6 +239,18 @@ async def _opened(config: Config) -> AsyncIterator[_Cache]:
     finally:
         await store.close()
         await index.close()
+
+
+def _holding(text: str) -> str:
+    """A pattern that can hold something. Raises `InputError`: files of a hub are kept by commit, so a branch's name holds none."""
+    from mirror.core.nouns import HUGGINGFACE
+    from mirror.policy.patterns import parse_pattern
+
+    version = parse_pattern(_pattern(text)).version
+    exact = version.exact if version is not None else None
+    if exact is not None and parse_pattern(text).ecosystem == HUGGINGFACE and not re.fullmatch(r"[0-9a-f]{40}", exact):
+        raise InputError([Problem("", "", f"{text!r} would hold nothing: files are kept by commit (40 hex digits), not by the name of a branch or tag")])
+    return text
 
 
 def _pattern(text: str) -> str:

@@ -97,7 +97,10 @@ class Scrub:
         """From where the walk is to the end of the store."""
         while batch := await asyncio.to_thread(self._folder.following, self.progress.after):
             for digest in batch:
-                await self._check(digest)
+                try:
+                    await self._check(digest)
+                except OSError as error:  # one that the disk will neither read nor move must not end the walk
+                    _LOG.error("scrub", digest=str(digest), fault=str(error))
                 self.progress.after = digest.hex
                 self.progress.blobs += 1
             await asyncio.to_thread(self._folder.save, self.progress)

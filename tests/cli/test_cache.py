@@ -71,6 +71,7 @@ def test_a_damaged_file_is_set_aside_and_heals(world):
     ("arguments", "said"),
     [
         (("pin", "acme/x?y"), "a star is the only wildcard"),
+        (("pin", "pkg:huggingface/acme/tiny-bert@main"), "would hold nothing"),
         (("evict",), "PATTERNS or --free"),
         (("evict", "--free", "much"), "much"),
         (("scrub", "--rate", "1 parsec"), "parsec"),
