@@ -7,7 +7,6 @@ import http.client
 import json
 import socket
 import subprocess
-import sys
 import threading
 import time
 import zlib
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.probe import Attacker, shout, status_of
+from tests.support import preloaded
 from tests.support.mirror import MirrorProcess, clean_environment, upstream_config
 from tests.support.standin import StandInHub, StandInIndex, populate, populate_index, running
 
@@ -420,7 +420,7 @@ GOOD_CONFIG = "data: data\nlisten: {port: 0}\nstore: {min_free: 1MiB}\nledger: {
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "mirror.cli.main", *arguments], cwd=folder, capture_output=True, text=True, timeout=60, env=clean_environment(), check=False)  # fmt: skip
+    return preloaded.run(arguments, cwd=folder, env=clean_environment())
 
 
 @pytest.mark.parametrize("command", [["serve"], ["config", "check"]])

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
 import yaml
 
+from tests.support import preloaded
+
 
 def mirror(folder: Path, *line: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The command as people run it."""
-    return subprocess.run(
-        [sys.executable, "-m", "mirror.cli.main", *line], cwd=folder, env={**os.environ, **environ},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    """One command, to its end."""
+    return preloaded.run(line, cwd=folder, env={**os.environ, **environ})
 
 
 def test_show_gives_what_is_in_force(tmp_path: Path):
@@ -33,12 +31,12 @@ def test_show_gives_what_is_in_force(tmp_path: Path):
 
 def test_check_names_the_file_and_what_is_probably_not_meant(tmp_path: Path):
     """A sound file that would turn every client away, or put nobody into a group, gets notes, exit code 0."""
-    groups = "clients: {header: X-Groups, groups: {a: {subnets: [10.0.0.0/8], tokens: [t], header: [g]}}}\n"
+    groups = "clients: {header: X-Groups, groups: {a: {subnets: [10.0.0.0/8], tokens: [t], header: [g], hub_token: true}}}\n"
     (tmp_path / "mirror.yaml").write_text("listen: {host: 0.0.0.0}\n" + groups)
     done = mirror(tmp_path, "config", "check")
     assert done.returncode == 0
     assert done.stdout.startswith(f"{tmp_path / 'mirror.yaml'}: sound\n")
-    for note in ("listen.public_url is null", "clients.header is believed only from", "clients.groups.a.tokens: "):
+    for note in ("listen.public_url is null", "clients.header is believed only from", "a group has hub_token, and no hub has a token"):
         assert f"note: {note}" in done.stdout
     assert json.loads(mirror(tmp_path, "config", "check", "--json").stdout)["sound"] is True
 

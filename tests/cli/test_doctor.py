@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from mirror.cli.doctor_clients import Examination, clients
 from mirror.cli.doctor_wire import Wire, hub_file, index_page
+from tests.support import preloaded
 from tests.support.standin import running_hub, running_index
 
 PLAIN = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
@@ -31,10 +32,7 @@ PLAIN = {name: value for name, value in os.environ.items() if not name.lower().e
 
 def doctor(*line: str, **environ: str) -> tuple[int, list[dict[str, str]]]:
     """Exit code and findings of `mirror doctor --json`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "mirror.cli.main", "doctor", "--json", *line], env={**PLAIN, **environ},
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    done = preloaded.run(["doctor", "--json", *line], cwd=Path.cwd(), env={**PLAIN, **environ}, timeout=120)
     assert "Traceback" not in done.stderr
     return done.returncode, [json.loads(row) for row in done.stdout.splitlines()]
 

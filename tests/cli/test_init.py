@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,12 @@ import yaml
 from mirror import config
 from mirror.cli.init import PROFILES
 from mirror.policy.subject import ON_UNKNOWN
+from tests.support import preloaded
 
 
 def mirror(folder: Path, *line: str) -> subprocess.CompletedProcess[str]:
-    """The command as people run it."""
-    return subprocess.run([sys.executable, "-m", "mirror.cli.main", *line], cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    """One command, to its end."""
+    return preloaded.run(line, cwd=folder)
 
 
 @pytest.mark.parametrize("profile", list(PROFILES))

@@ -15,13 +15,11 @@ import pytest
 from mirror.audit.ledger import SegmentLedger
 from tests.audit.samples import ALLOW, SteppingClock, decision, refused
 from tests.audit.test_record import validator
+from tests.support import preloaded
 
 
 def mirror(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mirror.cli.main", "-c", str(home / "mirror.yaml"), "ledger", *arguments],
-        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "NO_COLOR": "1"},
-    )  # fmt: skip
+    return preloaded.run(["-c", str(home / "mirror.yaml"), "ledger", *arguments], cwd=home, env={**os.environ, "NO_COLOR": "1"})
 
 
 async def start(home: Path) -> SegmentLedger:

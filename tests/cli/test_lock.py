@@ -1,8 +1,6 @@
 """`mirror lock rewrite`: lock files made elsewhere are turned to the mirror, and nothing else in them changes."""
 
 import json
-import subprocess
-import sys
 import tomllib
 
 import pytest
@@ -11,6 +9,7 @@ from hypothesis import strategies as st
 
 from mirror.cli.lock import KNOWN_HOSTS, index_spelling, mirror_base, turn
 from mirror.core.errors import InputError
+from tests.support import preloaded
 
 BASE = "http://mirror.acme.example:8080/pypi"
 PATH = "packages/aa/bb/" + "c" * 60 + "/acme-1.0-py3-none-any.whl"
@@ -45,7 +44,7 @@ globex==1.0  # https://pypi.org/simple
 
 
 def run(*arguments, cwd):
-    return subprocess.run([sys.executable, "-m", "mirror.cli.main", "lock", "rewrite", *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+    return preloaded.run(["lock", "rewrite", *arguments], cwd=cwd)
 
 
 def test_uv_lock_changes_hosts_only():

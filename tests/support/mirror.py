@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.support import preloaded
 
 ALLOW_ALL = "version: 1\nrules: []\n"
 
@@ -53,15 +54,14 @@ class MirrorProcess:
         }
         self.url = ""
         self.log = folder / "mirror.log"
-        self._process: subprocess.Popen[str] | None = None
+        self._process: preloaded.Command | subprocess.Popen[str] | None = None
 
     def start(self, **environ: str) -> MirrorProcess:
         config = {**self.config, "listen": {"host": "127.0.0.1", "port": self.port, **self.config.get("listen", {})}}
         (self.folder / "mirror.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         with self.log.open("a", encoding="utf-8") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "mirror.cli.main", "-c", str(self.folder / "mirror.yaml"), "serve"],
-                stdout=subprocess.PIPE, stderr=log, text=True, cwd=self.folder, env={**clean_environment(), **environ},
+            self._process = preloaded.start(
+                ["-c", str(self.folder / "mirror.yaml"), "serve"], stderr=log, cwd=self.folder, env={**clean_environment(), **environ}
             )
         deadline = time.monotonic() + 30
         assert self._process.stdout is not None
@@ -117,10 +117,7 @@ class MirrorProcess:
 
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Another `mirror` command on the same configuration."""
-        done = subprocess.run(
-            [sys.executable, "-m", "mirror.cli.main", "-c", str(self.folder / "mirror.yaml"), *arguments],
-            capture_output=True, text=True, cwd=self.folder, env=clean_environment(), timeout=60, check=False,
-        )
+        done = preloaded.run(["-c", str(self.folder / "mirror.yaml"), *arguments], cwd=self.folder, env=clean_environment())
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 

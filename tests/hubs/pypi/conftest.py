@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support import preloaded
 from tests.support.standin.index import StandInIndex, running_index
 
 NO_RULES: dict[str, Any] = {"version": 1, "defaults": {"action": "allow"}, "rules": []}
@@ -50,7 +50,7 @@ class Mirror:
     folder: Path
     config: dict[str, Any]
     url: str = ""
-    process: subprocess.Popen[str] | None = None
+    process: preloaded.Command | subprocess.Popen[str] | None = None
     said: list[str] = field(default_factory=list)
 
     @property
@@ -63,10 +63,7 @@ class Mirror:
     def start(self) -> Mirror:
         (self.folder / "mirror.yaml").write_text(yaml.safe_dump(self.config))
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MIRROR_")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mirror.cli.main", "-c", str(self.folder / "mirror.yaml"), "serve", "--port", "0"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=Path(__file__).parents[3],
-        )  # fmt: skip
+        self.process = preloaded.start(["-c", str(self.folder / "mirror.yaml"), "serve", "--port", "0"], cwd=Path(__file__).parents[3], env=environment)
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.said.append(line)
