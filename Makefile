@@ -44,8 +44,8 @@ conformance: $(STAMP) ## run what the conformance table claims, and write docs/p
 	$(BIN)/pytest -m proves --numprocesses 2 --dist loadfile --conformance docs/protocols/conformance.md $(ARGS)
 	$(BIN)/python -m tests.conformance.differences
 
-torture: $(STAMP) ## the tests that need full counts
-	$(BIN)/pytest -m torture --timeout 3600 $(ARGS)
+torture: $(STAMP) ## full counts of kills, faults, states and spellings; writes docs/torture-last-run.txt
+	nice -n 10 $(BIN)/python -m pytest -q -p tests.support.tally --tally docs/torture-last-run.txt -m torture --timeout 3600 $(ARGS)
 
 bench: $(STAMP) ## run every measurement under bench/
 	@for file in bench/[a-z]*.py; do name=$$(basename "$$file" .py); echo "== $$name"; $(BIN)/python -m "bench.$$name" $(ARGS) || exit 1; done

@@ -8,6 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.contest.machine import moment
 from mirror.audit.check import check
 from mirror.audit.ledger import SegmentLedger
 from tests.audit.samples import SteppingClock, refused
@@ -40,8 +41,9 @@ async def appends(directory: Path, count: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print three lines."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    """Print when and on what, and three lines. Arguments: how many appends, or `--quick`."""
+    count = 100_000 if len(sys.argv) < 2 else 4_000 if sys.argv[1] == "--quick" else int(sys.argv[1])
+    print(f"# python -m bench.ledger_appends: {moment()}")
     with tempfile.TemporaryDirectory() as folder:
         waiting, streaming = asyncio.run(appends(Path(folder), count))
         print(f"{waiting:>10,.0f} durable appends/s, {CALLERS} callers waiting for each of theirs")

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
+from bench.contest.machine import moment
 from mirror.core.actor import Actor
 from mirror.core.facts import Fact, Facts
 from mirror.core.nouns import FileKind
@@ -152,6 +153,7 @@ def _print(title, took, more=""):
 
 def main() -> None:
     policy, catalogue, lineage, compiling = build()
+    print(f"# python -m bench.policy_evaluate: {moment()}")
     print(f"{len(policy.rules)} rules of every kind, a denylist of 100,000 names, a list of {LISTED} names; compiled in {compiling:.2f} s")
     for title, make, skipped in (
         ("unseen artifact of a known publisher", known_model, 0),

@@ -7,20 +7,25 @@ import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from mirror import __version__
 from mirror.audit.feed import Feed
 from mirror.audit.ledger import GroupLedger, SegmentLedger
 from mirror.config import Config
+from mirror.core.nouns import Blob
 from mirror.core.ports import Blobs, Clock, Ledger, Upstream
 from mirror.hub_wiring import upstream_for
 from mirror.index.sql import SqlIndex
+from mirror.keeper.desk import Desk, Wicket
+from mirror.keeper.door import NAME, removed
 from mirror.policy.epoch import Epoch
 from mirror.proxy.eviction import Eviction
 from mirror.proxy.flights import Flights, Transfers
 from mirror.proxy.recorder import Recorder
 from mirror.proxy.scrub import Scrub
+from mirror.proxy.strays import Strays
 from mirror.proxy.tuning import Lanes, Tuning
 from mirror.store.archive import EvidenceArchive
 from mirror.store.disk import DiskStore
@@ -66,6 +71,7 @@ class OwnBackends:
     store: DiskStore
     flights: Flights
     recorder: Recorder
+    desk: Desk
 
 
 def patience_of(config: Config) -> dict[str, float]:
@@ -99,23 +105,33 @@ async def own_backends(
         store, upstreams.__getitem__, clock, tuning=tuning, patience=patience_of(config), lanes=lanes_of(config)
     )
     recorder = recorder_of(config, clock, ledger)
-    await _upkeep(config, clock, index, store, flights, recorder, metrics, opened)
+    desk = await _upkeep(config, clock, index, store, flights, recorder, metrics, opened)
     opened.push_async_callback(flights.close)
-    return OwnBackends(index, ledger, upstreams, store, flights, recorder)
+    return OwnBackends(index, ledger, upstreams, store, flights, recorder, desk)
+
+
+def hear_commands(base: Backends, data: Path, opened: AsyncExitStack) -> None:
+    """Open `keeper.sock` for commands in a mirror of one process; where there are workers, their keeper hears them."""
+    if isinstance(base, OwnBackends):
+        wicket = Wicket(base.desk.calls)
+        wicket.open(data)
+        opened.callback(removed, data / NAME)
+        opened.push_async_callback(wicket.close)
 
 
 async def _upkeep(
     config: Config, clock: Clock, index: SqlIndex, store: DiskStore, flights: Flights, recorder: Recorder,
     metrics: Metrics, opened: AsyncExitStack,
-) -> None:
-    """What keeps the store sound and within its room: eviction when it is full, scrubbing in the background."""
+) -> Desk:
+    """What keeps the store sound and within its room: eviction when it is full, scrubbing in the background, and commands."""
     async def damaged(what: str, declared: str, computed: str, hub: str) -> None:
         metrics.damaged.inc()
         await recorder.fault(what, declared, computed, hub)
 
-    def removed(size: int) -> None:
+    def removed(blob: Blob) -> None:
         metrics.evicted.inc()
-        metrics.freed.inc(size)
+        metrics.freed.inc(blob.size)
+        flights.on_removed(blob.digest)
 
     def measure() -> None:
         metrics.stored.labels("files").set(store.used)
@@ -123,15 +139,19 @@ async def _upkeep(
         metrics.stored.labels("quota").set(config.store.quota)
 
     metrics.before_reading(measure)
-    store.on_pressure = Eviction(index, store, clock, flights.in_use, config.store.quota, removed).make_room
+    eviction = Eviction(index, store, clock, flights.in_use, config.store.quota, removed)
+    store.on_pressure = eviction.make_room
     scrub = Scrub(ScrubbedFolder(config.data), store, damaged, config.store.scrub)
-    walking = asyncio.create_task(scrub.run(), name="scrub")
+    strays = Strays(config.data, index, store, clock, flights.in_use, lambda digest, size: removed(Blob(digest, size)))
+    walking = {asyncio.create_task(scrub.run(), name="scrub"), asyncio.create_task(strays.run(), name="strays")}
 
     async def halt() -> None:
-        walking.cancel()
-        await asyncio.wait({walking})
+        for task in walking:
+            task.cancel()
+        await asyncio.wait(walking)
 
     opened.push_async_callback(halt)
+    return Desk(config.data, config.store.quota, index, store, eviction, clock, scrub.record)
 
 
 async def _record(

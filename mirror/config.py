@@ -17,6 +17,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import TypeAdapter, WithJsonSchema
 
 from mirror.config_checks import checked
+from mirror.config_clients import ClientLimits, Clients, GroupConfig, Limit, Tls
+from mirror.config_lists import CataloguePack, ListConfig, layered, located, pack_located
 from mirror.config_values import (
     AUTO,
     Country,
@@ -38,14 +40,9 @@ from mirror.core.errors import InputError, Problem
 from mirror.decode import decode, load_yaml
 from mirror.lists.loading import shipped
 
+__all__ = ["ClientLimits", "Clients", "Config", "GroupConfig", "HubConfig", "Limit", "ListConfig", "Tls", "effective", "load", "schema"]
+
 DEFAULT_NAME: Final = "mirror.yaml"
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """PEM files of the certificate chain and its key; both or neither."""
-
-    cert: Located | None = None
-    key: Located | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +55,9 @@ class Listen:
     workers: Whole = 1
     admin: str | None = None  # host:port
     send_timeout: Duration = timedelta(minutes=2)
+    worker_timeout: Duration = timedelta(seconds=20)
     max_connections: Whole | None = None
-    tls: Tls = Tls()
+    tls: Tls = field(default_factory=Tls)
     trusted_proxies: tuple[Network, ...] = ()
 
 
@@ -132,6 +130,8 @@ class HubConfig:
     datasets_server: Server | None = AUTO
     large_files: Literal["xet", "refuse"] = "xet"
     large_from: Size = 50_000_000_000
+    large_serving: Literal["auto", "xet", "plain"] = "auto"
+    country: Country | None = None
     index: str = "/simple/"
     private: Private = Private()
     denied_project: Literal["list", "page"] = "list"
@@ -154,57 +154,6 @@ class PolicyConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class ListConfig:
-    """One screening list. `guards` are read by its loader (`min`, `max_shrink`, `max_age`)."""
-
-    loader: str
-    source: Located
-    direction: Literal["inbound", "outbound", "both"] = "both"
-    meaning: str = ""
-    guards: dict[str, str | int | float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GroupConfig:
-    """One group of clients, and what is known of it."""
-
-    subnets: tuple[Network, ...] = ()
-    tokens: tuple[str, ...] = ()
-    header: tuple[str, ...] = ()
-    country: Country | None = None
-    jurisdiction: tuple[Country, ...] = ()
-    entity: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """How many requests one client may make in how long."""
-
-    requests: Whole
-    per: Duration
-
-
-@dataclass(frozen=True, slots=True)
-class ClientLimits:
-    """Rates of single clients: by group, for clients without a credential, and for all others. None is no limit."""
-
-    default: Limit | None = None
-    anonymous: Limit | None = None
-    groups: dict[str, Limit | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Clients:
-    """How clients are told apart. `header` is a trusted proxy's header with group names."""
-
-    groups: dict[str, GroupConfig] = field(default_factory=dict)
-    header: str | None = None
-    geoip: Located | None = None
-    anonymous: Literal["allow", "deny"] = "allow"
-    limits: ClientLimits | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class LineageConfig:
     """How long a request waits for the walk up a lineage."""
 
@@ -223,10 +172,14 @@ class LedgerConfig:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Keys: ours to sign with, others' to verify against."""
+    """Keys: ours to sign with, and enrolled public keys (cards, or folders of them) to verify what people sign.
+
+    `requests`: whether waiver requests, activations and lifts must also bear the signature of whoever requests them.
+    """
 
     signing_key: Located | None = None
     verify: tuple[Located, ...] = ()
+    requests: Literal["named", "signed"] = "named"
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,8 +210,9 @@ class Config:
     hubs: dict[str, HubConfig] = field(default_factory=dict)
     policy: PolicyConfig = PolicyConfig()
     catalogue: tuple[str, ...] = ("builtin",)
+    catalogue_pack: CataloguePack = field(default_factory=CataloguePack)
     lists: dict[str, ListConfig] = field(default_factory=dict)
-    clients: Clients = Clients()
+    clients: Clients = field(default_factory=Clients)
     lineage: LineageConfig = LineageConfig()
     ledger: LedgerConfig = LedgerConfig()
     trust: Trust = Trust()
@@ -387,8 +341,7 @@ def _located(config: Config, base: Path) -> Config:
         return None if path is None else path if path.is_absolute() else base / path
 
     change = dataclasses.replace
-    listen = change(config.listen, tls=Tls(at(config.listen.tls.cert), at(config.listen.tls.key)))
-    lists = {name: change(row, source=at(row.source) or row.source) for name, row in config.lists.items()}
+    listen = change(config.listen, tls=Tls(*map(at, (config.listen.tls.cert, config.listen.tls.key, config.listen.tls.client_ca))))
     hubs = {
         name: change(
             row,
@@ -405,11 +358,12 @@ def _located(config: Config, base: Path) -> Config:
         data=at(config.data) or config.data,
         hubs=hubs,
         policy=change(config.policy, path=at(config.policy.path)),
-        catalogue=tuple(name if name == "builtin" else str(at(Path(name))) for name in config.catalogue),
-        lists=lists,
+        catalogue=layered(config.catalogue, config.catalogue_pack, at(config.data) or config.data, base),
+        catalogue_pack=pack_located(config.catalogue_pack, base),
+        lists=located(config.lists, base),
         clients=change(config.clients, geoip=at(config.clients.geoip)),
         ledger=change(config.ledger, path=at(config.ledger.path)),
-        trust=Trust(at(config.trust.signing_key), tuple(at(key) or key for key in config.trust.verify)),
+        trust=change(config.trust, signing_key=at(config.trust.signing_key), verify=tuple(at(key) or key for key in config.trust.verify)),
         outbound=change(config.outbound, ca=at(config.outbound.ca)),
     )
 

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from mirror.config_lists import lists_checked, pack_checked
 from mirror.core.errors import Problem
-from mirror.lists.loading import LOADERS, shipped
+from mirror.lists.loading import shipped
+from mirror.lists.official import files_of
+from mirror.lists.signed import SUFFIX, current_file
 
 if TYPE_CHECKING:
     from mirror.config import ClientLimits, Config, HubConfig
@@ -37,6 +40,9 @@ def checked(config: Config, source: str) -> Iterator[Problem]:
 
     yield from _listen(config, fault)
     yield from _files(config, fault)
+    yield from lists_checked(config.lists, fault)
+    yield from pack_checked(config.catalogue_pack, config.catalogue, fault)
+    yield from _trust(config, fault)
     yield from _clients(config, fault)
     yield from _absent(config, fault)
     yield from _hubs(config, fault)
@@ -53,9 +59,10 @@ def remarks(config: Config) -> Iterator[str]:
         yield "hub tokens of clients cross the network in the clear: set listen.tls, or put a TLS proxy in front"
     if config.clients.header is not None and not config.listen.trusted_proxies:
         yield "clients.header is believed only from listen.trusted_proxies, of which there are none: nobody is in a group by it"
-    for name, group in config.clients.groups.items():
-        if group.tokens:
-            yield f"clients.groups.{name}.tokens: this release knows no mirror credentials; only subnets and header tell who is in it"
+    if config.clients.anonymous == "deny" and config.listen.tls.cert is None and not _loopback(config.listen.host) and not config.listen.trusted_proxies:
+        yield "clients.anonymous is deny, and mirror tokens cross the network in the clear"
+    if any(group.hub_token for group in config.clients.groups.values()) and not any(row.token for row in config.hubs.values()):
+        yield "a group has hub_token, and no hub has a token that it could use"
     if config.policy.path is None:
         yield "policy.path is null: there are no rules at all"
     elif config.policy.path == shipped("profiles") / "observe" / "policy.yaml":
@@ -66,6 +73,8 @@ def _listen(config: Config, fault: Fault) -> Iterator[Problem]:
     listen = config.listen
     if (listen.tls.cert is None) != (listen.tls.key is None):
         yield fault("listen.tls", "cert and key go together")
+    if listen.tls.client_ca is not None and listen.tls.cert is None:
+        yield fault("listen.tls.client_ca", "clients show certificates under TLS only: name listen.tls.cert and key")
     if listen.public_url is not None and urlsplit(listen.public_url).path:
         yield fault("listen.public_url", "must be an origin without a path: clients want the hub's API at the root of its host")
     if not _HOST.fullmatch(listen.host):
@@ -74,6 +83,8 @@ def _listen(config: Config, fault: Fault) -> Iterator[Problem]:
         yield fault("listen.workers", f"expected at least 1, found {listen.workers}")
     if listen.send_timeout < timedelta(seconds=1):
         yield fault("listen.send_timeout", "expected at least 1s")
+    if listen.worker_timeout < timedelta(seconds=3):
+        yield fault("listen.worker_timeout", "expected at least 3s: a worker that is busy for a moment is not stuck")
     if listen.max_connections is not None and listen.max_connections < 1:
         yield fault("listen.max_connections", f"expected at least 1, found {listen.max_connections}; null is no limit")
     if listen.admin is not None:
@@ -90,8 +101,8 @@ def _listen(config: Config, fault: Fault) -> Iterator[Problem]:
 def _files(config: Config, fault: Fault) -> Iterator[Problem]:
     tls, ca = config.listen.tls, config.outbound.ca
     named: list[tuple[str, Path | None]] = [
-        ("listen.tls.cert", tls.cert), ("listen.tls.key", tls.key), ("outbound.ca", ca), ("clients.geoip", config.clients.geoip),
-        *((f"lists.{name}.source", row.source) for name, row in config.lists.items()),
+        ("listen.tls.cert", tls.cert), ("listen.tls.key", tls.key), ("listen.tls.client_ca", tls.client_ca), ("outbound.ca", ca), ("clients.geoip", config.clients.geoip),
+        *((f"lists.{name}.source", file) for name, row in config.lists.items() for file in files_of(row)),
         *((f"hubs.{name}.osv[{at}]", path) for name, row in config.hubs.items() for at, path in enumerate(row.osv) if not path.is_dir()),
     ]  # fmt: skip
     missing = False
@@ -104,6 +115,11 @@ def _files(config: Config, fault: Fault) -> Iterator[Problem]:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.cert, tls.key, password=_no_password)
         except (ssl.SSLError, ValueError) as error:
             yield fault("listen.tls", f"these are no certificate and key that belong together ({_reason(error)})")
+    if not missing and tls.client_ca:
+        try:
+            ssl.create_default_context(cafile=str(tls.client_ca))
+        except ssl.SSLError as error:
+            yield fault("listen.tls.client_ca", f"{str(tls.client_ca)!r} holds no PEM certificate ({_reason(error)})")
     if not missing and ca:
         try:
             ssl.create_default_context(cafile=str(ca))
@@ -112,12 +128,22 @@ def _files(config: Config, fault: Fault) -> Iterator[Problem]:
     policy = config.policy.path
     if policy is not None and not policy.exists():
         yield fault("policy.path", f"there is no file or folder {str(policy)!r}")
-    for name, row in config.lists.items():
-        if row.loader not in LOADERS:
-            yield fault(f"lists.{name}.loader", f"unknown loader {row.loader!r}; there are: {', '.join(LOADERS)}")
     for at, name in enumerate(config.catalogue):
-        if name != "builtin" and not Path(name).exists():
+        if name.endswith(SUFFIX) and name != str(current_file(config.data)):
+            yield fault(f"catalogue[{at}]", f"{name!r} is a signed pack: name it in catalogue_pack.source, where its signatures are asked for")
+        elif name != "builtin" and not name.endswith(SUFFIX) and not Path(name).exists():
             yield fault(f"catalogue[{at}]", f"there is no file or folder {name!r} (`builtin` is the shipped catalogue)")
+
+
+def _trust(config: Config, fault: Fault) -> Iterator[Problem]:
+    for at, path in enumerate(config.trust.verify):
+        if not path.exists():
+            yield fault(f"trust.verify[{at}]", f"there is no file or folder {str(path)!r}")
+    if config.policy.activation == "signed":
+        if config.policy.path in (None, shipped("profiles") / "observe" / "policy.yaml"):
+            yield fault("policy.activation", "'signed' needs a policy of your own: name it in policy.path")
+        if not config.trust.verify:
+            yield fault("policy.activation", "'signed' needs keys to verify with: enrol them in trust.verify")
 
 
 def _clients(config: Config, fault: Fault) -> Iterator[Problem]:
@@ -127,15 +153,13 @@ def _clients(config: Config, fault: Fault) -> Iterator[Problem]:
         place = f"clients.groups.{name}"
         if group.header and clients.header is None:
             yield fault(f"{place}.header", "clients.header names no header to read these values from")
-        if group.tokens and not (group.subnets or group.header):
-            yield fault(f"{place}.tokens", "this release knows no mirror credentials; tell groups by subnet or by header")
+        if group.certificates and config.listen.tls.client_ca is None:
+            yield fault(f"{place}.certificates", "listen.tls.client_ca names no authority that could have issued them")
         for network in group.subnets:
             if subnets.setdefault(network, name) != name:
                 yield fault(f"{place}.subnets", f"{network} already belongs to the group {subnets[network]!r}")
     if clients.limits is not None:
         yield from _limits(clients.limits, frozenset(clients.groups), fault)
-    if clients.anonymous == "deny":
-        yield fault("clients.anonymous", "this release knows no mirror credentials, so everybody would be refused")
 
 
 def _limits(limits: ClientLimits, groups: frozenset[str], fault: Fault) -> Iterator[Problem]:
@@ -153,14 +177,10 @@ def _absent(config: Config, fault: Fault) -> Iterator[Problem]:
     """Keys of the surface whose power is not in this release: refused, rather than silently without effect."""
     if config.store.url is not None:
         yield fault("store.url", "this release keeps blobs on a local disk; object storage is not in it")
-    if config.policy.activation == "signed":
-        yield fault("policy.activation", "this release activates at once; signed activation is not in it")
-    if config.clients.geoip is not None:
-        yield fault("clients.geoip", "this release tells countries by group only; GeoIP is not in it")
     if config.ledger.sinks:
         yield fault("ledger.sinks", "this release keeps the ledger on its own disk; sinks are not in it")
-    if config.trust.signing_key is not None or config.trust.verify:
-        yield fault("trust", "this release signs nothing and verifies no bundle; keys are not in it")
+    if config.trust.signing_key is not None:
+        yield fault("trust.signing_key", "this release signs nothing by itself; people sign with `mirror policy activate` and `mirror waiver approve`")
     database = config.database.reveal() if config.database else ""
     if database and not database.startswith(("postgresql://", "sqlite://")):
         yield fault("database", "expected postgresql://… or null")
@@ -220,7 +240,7 @@ def _hub(row: HubConfig, place: str, fault: Fault) -> Iterator[Problem]:
         if row.datasets_server is not None and urlsplit(row.datasets_server).path:
             yield fault(f"{place}.datasets_server", f"must be an origin without a path, found {row.datasets_server!r}")
         return
-    for key, plain in (("gone", "refuse"), ("git", "refuse"), ("datasets_server", None)):
+    for key, plain in (("gone", "refuse"), ("git", "refuse"), ("datasets_server", None), ("country", None)):
         if getattr(row, key) != plain:
             yield fault(f"{place}.{key}", "is read by the huggingface dialect only")
     if not row.mount and not row.hosts and row.port is None:

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, WithJsonSchema
 
 from mirror.core.errors import InputError, Problem
-from mirror.decode import load_yaml
+from mirror.decode import load_yaml, written
 from mirror.policy.countries import resolve
 
 PREFIX: Final = "MIRROR_"
@@ -232,7 +232,8 @@ def shown(value: Any) -> Any:
     if isinstance(value, Secret):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {part.name: shown(getattr(value, part.name)) for part in dataclasses.fields(value)}
+        keys = written(type(value))
+        return {keys[part.name]: shown(getattr(value, part.name)) for part in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {
             str(key): HIDDEN if isinstance(item, str) and _SECRET_KEY.search(str(key)) else shown(item)
@@ -241,8 +242,9 @@ def shown(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [shown(item) for item in value]
     if isinstance(value, timedelta):
-        return f"{value.total_seconds():g}s"
-    return _USERINFO.sub(HIDDEN, value) if isinstance(value, str) else str(value) if isinstance(value, Path) else value
+        seconds = value.total_seconds()
+        return f"{int(seconds)}s" if seconds.is_integer() else f"{seconds:g}s"  # not 7.776e+06s, which nothing reads
+    return _USERINFO.sub(HIDDEN, value) if isinstance(value, str) else str(value) if isinstance(value, (Path, date)) else value
 
 
 def _spelt(node: Mapping[str, Any], step: str) -> str:

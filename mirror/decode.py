@@ -278,6 +278,12 @@ def _forbid_extras(kind: Any, seen: set[Any]) -> None:
             _forbid_extras(inner, seen)
 
 
+@functools.cache
+def written(kind: type[Any]) -> Mapping[str, str]:
+    """The key under which each field of a dataclass is written: its own name, unless that is a word of Python's (`from`)."""
+    return {name: _alias(name, hint) for name, hint in typing.get_type_hints(kind, include_extras=True).items()}
+
+
 def place_of(steps: Sequence[int | str], prefix: str = "") -> str:
     """`("rules", 3, "when", "origin")` as people write it: `rules[3].when.origin`."""
     place = prefix

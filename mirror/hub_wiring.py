@@ -52,9 +52,9 @@ def upstream_for(name: str, row: HubConfig, config: Config) -> Upstream:
 
 
 def dialect_for(
-    name: str, row: HubConfig, gateway: Gateway, upstream: Upstream, config: Config, advisories: OsvBook | None
+    name: str, row: HubConfig, gateway: Gateway, upstream: Upstream, config: Config, advisories: OsvBook | None, key: bytes
 ) -> Dialect:
-    """One configured hub, registered with the gateway."""
+    """One configured hub, registered with the gateway. `key` is the installation's own secret."""
     if row.dialect == "pypi":
         index = PypiHub(
             Settings(
@@ -88,6 +88,10 @@ def dialect_for(
         datasets_server=row.datasets_server,
         large_files=large_files(row),
         large_from=row.large_from,
+        # A Xet client asks for nothing but ranges, which there leave only after the whole file.
+        large_serving="plain" if config.store.unverified_ranges == "wait" else row.large_serving,
+        key=key,
+        country=row.country,
         lineage_patience=config.lineage.patience.total_seconds(),
         patience=row.timeouts.patience.total_seconds(),
     )

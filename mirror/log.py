@@ -6,10 +6,14 @@ Lines go to standard error (standard output is for commands' answers). One line 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
+from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -38,15 +42,36 @@ class LineSink:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._waiting: deque[str] = deque()
         self.lost = 0
 
     def msg(self, line: str) -> None:
-        """Write one line."""
+        """Write one line, after those that wait."""
+        self._waiting.append(line)
+        self.flush()
+
+    def soon(self, line: str) -> None:
+        """Write one line with all others of this turn of the event loop; at once where none runs."""
+        self._waiting.append(line)
+        if len(self._waiting) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what waits. Several threads may: each line is taken by one."""
+        lines = []
+        with suppress(IndexError):
+            while True:
+                lines.append(self._waiting.popleft())
+        if not lines:
+            return
         try:
-            self._stream.write(line + "\n")
+            self._stream.write("\n".join(lines) + "\n")
             self._stream.flush()
         except (OSError, ValueError):
-            self.lost += 1
+            self.lost += len(lines)
 
     debug = info = warning = error = critical = exception = log = msg
 
@@ -81,8 +106,11 @@ def configure(level: str = "info", form: str = "auto", stream: TextIO | None = N
         redact,
     ]
     renderer = _console(out.isatty()) if as_console else render_json
+    chain = [*shared, renderer]
+    global _direct  # noqa: PLW0603 - like all of logging, one for the process
+    _direct = None if as_console or number > logging.INFO else (sink, chain)
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=chain,
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_names: sink,
         cache_logger_on_first_use=True,
@@ -97,6 +125,47 @@ def configure(level: str = "info", form: str = "auto", stream: TextIO | None = N
     root.setLevel(max(number, logging.WARNING) if number > logging.DEBUG else number)
     logging.captureWarnings(capture=True)
     return sink
+
+
+#: Where request lines go without a detour through structlog, with the chain of processors that would have made them.
+_direct: tuple[LineSink, list[Processor]] | None = None
+_requests = structlog.get_logger("mirror")
+
+
+def stamped(now: datetime) -> str:
+    """An instant as log lines have it (RFC 3339, UTC)."""
+    return f"{_minute(int(now.timestamp()) // 60)}{now.second:02}.{now.microsecond:06}Z"
+
+
+@lru_cache(8)
+def _minute(minutes: int) -> str:
+    return datetime.fromtimestamp(minutes * 60, UTC).strftime("%Y-%m-%dT%H:%M:")
+
+
+class RequestLine:
+    """What the canonical line of a request says but for when and which: redacted and rendered once, said any number of times.
+
+    A line is the one that structlog would have written, for a fifth of the time.
+    """
+
+    __slots__ = ("_fields", "_rest")
+
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        self._fields = fields
+        self._rest = "," + _JSON.encode({key: _clean(key, value, 0) for key, value in fields.items()})[1:]
+
+    def say(self, identity: str, stamp: str, *, soon: bool = False) -> None:
+        """The line of the request `identity`, a ULID, that ended at `stamp` (of `stamped`); with `soon`, as `LineSink.soon` writes."""
+        direct = _direct
+        # A chain that is not the one of `configure` belongs to a test, which wants to see what is said.
+        if direct is None or direct[1][-1] is not render_json or not structlog.is_configured():
+            _requests.info("request", id=identity, **self._fields)
+            return
+        line = f'{{"timestamp":"{stamp}","level":"info","event":"request","id":"{identity}"{self._rest}'
+        if soon:
+            direct[0].soon(line)
+        else:
+            direct[0].msg(line)
 
 
 def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

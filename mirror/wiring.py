@@ -7,7 +7,6 @@ How a request travels: `web.server` (HTTP, deadlines) -> `web.front` (path, host
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import secrets
 import socket
@@ -26,26 +25,37 @@ from aiohttp import web
 
 from mirror import __version__
 from mirror.audit.ledger import GroupLedger
-from mirror.backends import Backends, own_backends, patience_of
-from mirror.config import Config, ListConfig
+from mirror.backends import Backends, hear_commands, own_backends, patience_of
+from mirror.client_wiring import identification_of
+from mirror.config import Config
 from mirror.core.actor import Actor
 from mirror.core.canonical import canonical
 from mirror.core.decision import Event, EventKind
 from mirror.core.errors import InputError, LedgerDown, Problem
 from mirror.core.meter import Meter
-from mirror.core.ports import Ledger, Upstream
+from mirror.core.nouns import HUGGINGFACE
+from mirror.core.ports import Clock, Ledger, Upstream
 from mirror.hub_wiring import dialect_for
 from mirror.hubs.pypi.osv_files import Loaded, OsvBook
 from mirror.index.sql import SqlIndex
 from mirror.keeper.remote import Node
+from mirror.list_wiring import keep_lists, lists_ready, pack_condition, pack_watch_of, told
+from mirror.lists.editions import EditionStore, store_of
 from mirror.policy.epoch import Epoch
+from mirror.proxy.approvals import Approvals, TrustSources
 from mirror.proxy.documents import Documents
+from mirror.proxy.findings import FindingBook
 from mirror.proxy.gateway import Gateway
 from mirror.proxy.recorder import Recorder
 from mirror.proxy.rulebook import Rulebook, RuleSources
 from mirror.proxy.shelf import Shelf
-from mirror.reply.identify import Identification, groups_from
 from mirror.reply.limits import limits_from
+from mirror.screen_wiring import findings_ready, rescreening
+from mirror.watch.catalogue import PackWatch
+from mirror.watch.lists import ListWatch
+from mirror.watch.notices import watch_dates
+from mirror.watch.rescreen import Rescreening
+from mirror.watch.verdicts import Verdicts, watch_verdicts
 from mirror.web import ports
 from mirror.web.front import Front, Hosts
 from mirror.web.metrics import Metrics
@@ -118,15 +128,18 @@ class Services:
     advisories: Mapping[str, OsvBook] = field(default_factory=dict)
     runners: list[web.ServerRunner] = field(default_factory=list)
     share: Share | None = None
+    lists: ListWatch | None = None
+    pack: PackWatch | None = None
+    screening: Rescreening | None = None
 
     async def start(self) -> list[str]:
         """Listen; gives the URLs. The rules are watched from here on."""
         listen = self.config.listen
-        context = ports.tls(listen.tls.cert, listen.tls.key)
+        context = ports.tls(listen.tls.cert, listen.tls.key, listen.tls.client_ca)
         room, stalled = Room(listen.max_connections), listen.send_timeout.total_seconds()
 
         def server() -> Server:
-            return Server(self.front, send_timeout=stalled, room=room)
+            return Server(self.front, send_timeout=stalled, room=room, repeats=self.front.repeats)
 
         urls = [await self._listen(server(), listen.host, listen.port, context)]
         for own in sorted(row.port for row in self.config.hubs.values() if row.port is not None):
@@ -135,6 +148,18 @@ class Services:
             host, _, port = listen.admin.rpartition(":")
             admin = Server(self.own.admin, send_timeout=stalled)
             await self._listen(admin, host.strip("[]"), int(port), context)
+        if self.rulebook.problems:  # started all the same: with the policy that was activated last
+            await self._failed(InputError(list(self.rulebook.problems)))
+        if self.lists is not None:
+            self.lists.watch(told(self._note))
+        if self.pack is not None:
+            self.pack.watch()
+        if self.share is None or self.share.first:
+            self.screening = rescreening(self.rulebook, self.index, self.ledger, self.gateway.clock, self.config.data, self.closing)
+            hubs = [name for name, row in self.config.hubs.items() if row.dialect == HUGGINGFACE]
+            now, count = self.gateway.clock, self.metrics.changed.inc
+            looking = Verdicts(self.gateway.describe, hubs, lambda: self.rulebook.current, self.index, self.ledger, now, count)
+            watch_verdicts(looking, self.closing)
         self.rulebook.watch(self._changed, self._failed)
         for name, book in self.advisories.items():
             book.watch(partial(self._advised, name), partial(self._misadvised, name))
@@ -168,6 +193,10 @@ class Services:
         self.ledger.flush()
         self.closing.push_async_callback(self._drain)
         self.closing.push_async_callback(self.rulebook.close)
+        if self.lists is not None:
+            self.closing.push_async_callback(self.lists.close)
+        if self.pack is not None:
+            self.closing.push_async_callback(self.pack.close)
         for book in self.advisories.values():
             self.closing.push_async_callback(book.close)
         await self.closing.aclose()
@@ -179,17 +208,19 @@ class Services:
         await asyncio.gather(*(runner.cleanup() for runner in last))
 
     async def _changed(self, epoch: Epoch) -> None:
-        await keep_rules(self.gateway.recorder, epoch, self.config.lists)
+        await keep_rules(self.gateway.recorder, epoch, store_of(self.config.data))
         log.info("policy", number=epoch.number, digest=epoch.policy.digest)
+        if self.screening is not None:
+            self.screening.changed(self.rulebook.current, epoch)
         if self.share is not None:
-            self.share.announce(epoch, 0)
+            self.share.announce(epoch, len(self.rulebook.problems))
             return
-        self._note("activated", epoch.policy.digest, {"epoch": epoch.number, "catalogue": epoch.catalogue.digest})
+        self._note("activated", epoch.policy.digest, {"epoch": epoch.number, "catalogue": epoch.catalogue.digest, "lists": dict(epoch.editions)})
 
     async def _failed(self, error: InputError) -> None:
         log.error("policy not activated", problems=[str(problem) for problem in error.problems])
         if self.share is not None:
-            self.share.announce(self.rulebook.current, len(error.problems))
+            self.share.announce(self.rulebook.current, len(self.rulebook.problems) or len(error.problems))
             return
         current = self.rulebook.current.policy.digest
         self._note("rejected", current, {"problems": [str(problem) for problem in error.problems][:50]})
@@ -247,25 +278,37 @@ def addresses(config: Config) -> Iterator[tuple[str, int]]:
 
 def rulebook_of(config: Config, clock: SystemClock) -> Rulebook:
     """The rules in force. Raises `InputError` with every problem of every file."""
-    return Rulebook(RuleSources(config.policy.path, config.catalogue, config.lists, config.clients.groups), clock.now)
+    groups, approvals = config.clients.groups, approvals_of(config, clock)
+    return Rulebook(RuleSources(config.policy.path, config.catalogue, config.lists, groups, approvals, store_of(config.data), FindingBook(), pack_condition(config)), clock.now)
+
+
+def approvals_of(config: Config, clock: Clock) -> Approvals:
+    """What people have signed. Raises `InputError` with every problem of every enrolled key."""
+    policy, trust = config.policy, config.trust
+    sources = TrustSources(trust.verify, config.data, policy.path, policy.activation == "signed", trust.requests == "signed")
+    return Approvals(sources, clock.now)
 
 
 async def build(config: Config, share: Share | None = None) -> Services:
-    """A mirror from its configuration. Raises `InputError` before anything was created on disk when rules are bad.
+    """A mirror from its configuration. Raises `InputError` before anything but lists was created on disk when rules are bad.
 
     Where it fails later - a data folder that cannot be used is an `InputError` too - what was opened is closed again.
     """
     if share is None:
         ports.demand(addresses(config))
     clock = SystemClock()
+    lists = await lists_ready(config, clock) if share is None else None
     rulebook = rulebook_of(config, clock)
     advisories = {name: OsvBook(row.osv) for name, row in config.hubs.items() if row.osv}
     rulebook.beside = tuple(advisories.values())
     async with AsyncExitStack() as opened:
         try:
-            return await _build(config, clock, rulebook, advisories, share, opened)
+            made = await _build(config, clock, rulebook, advisories, share, opened)
         except OSError as error:
             raise InputError([Problem("data", "", f"{error.filename or config.data}: {error.strerror}")]) from error
+    made.lists = lists
+    made.pack = pack_watch_of(config, clock) if share is None else None
+    return made
 
 
 async def _build(
@@ -276,6 +319,7 @@ async def _build(
     key = installation_key(config.data / "secret.key")
     metrics = Metrics()
     base = await (share.ground if share else own_backends)(config, clock, rulebook.current, metrics, opened)
+    hear_commands(base, config.data, opened)
     index, ledger, upstreams, recorder = base.index, base.ledger, base.upstreams, base.recorder
     shelf = Shelf(index, base.store, clock)
     opened.push_async_callback(shelf.flush)
@@ -291,19 +335,23 @@ async def _build(
         places=index,
         offline=offline,
     )
-    await keep_rules(recorder, rulebook.current, config.lists)
+    opened.push_async_callback(gateway.offer_substitutes(index).close)
+    await findings_ready(rulebook, index, ledger if share is None or share.first else None, clock)
+    await keep_rules(recorder, rulebook.current, store_of(config.data))
+    if share is None and rulebook.approvals is not None:
+        rulebook.approvals.attach(ledger, recorder.keep)
+        watch_dates(lambda: rulebook.current, index, ledger, rulebook.approvals.register, clock, opened)
     for name, book in advisories.items():
         await keep_advisories(recorder, name, book.loaded)
-    proxies = tuple(ipaddress.ip_network(text, strict=False) for text in config.listen.trusted_proxies)
     status = Status(started=time.time())
     url, scheme = config.listen.public_url, "https" if config.listen.tls.cert else "http"
     admin = Hosts(url, (config.listen.admin or "").rpartition(":")[0].strip("[]"), scheme)
     own = Own(config.listen.admin is None, gateway, index, ledger, rulebook, metrics, status, url, admin.names_us, share.node if share else None)
     front = Front(
         dialects=[
-            dialect_for(name, row, gateway, upstreams[name], config, advisories.get(name)) for name, row in config.hubs.items()
+            dialect_for(name, row, gateway, upstreams[name], config, advisories.get(name), key) for name, row in config.hubs.items()
         ],
-        identification=Identification(groups_from(config.clients.groups), proxies, config.clients.header, key),
+        identification=await identification_of(config, key, index, clock, opened),
         own=own.handlers,
         hosts=Hosts(url, config.listen.host, scheme),
         limits=limits_from(config.clients.limits) if share is None else replace(limits_from(config.clients.limits), meter=share.meter),
@@ -312,6 +360,7 @@ async def _build(
         entropy=os.urandom,
         metrics=metrics,
         begin=rulebook.begin,
+        once_more=gateway.once_more,
         ports={name: row.port for name, row in config.hubs.items() if row.port is not None},
     )
     return Services(
@@ -320,18 +369,17 @@ async def _build(
     )  # fmt: skip
 
 
-async def keep_rules(recorder: Recorder, epoch: Epoch, lists: Mapping[str, ListConfig]) -> None:
+async def keep_rules(recorder: Recorder, epoch: Epoch, editions: EditionStore) -> None:
     """Archive everything that decisions under `epoch` will cite: policy, catalogue, lineage, lists. Says what is doubtful in it."""
     for problem in (*epoch.policy.warnings, *epoch.catalogue.doubts):
         log.warning("doubtful", problem=str(problem))
     await recorder.keep("policy", canonical([list(pair) for pair in epoch.policy.texts]))
     await recorder.keep("catalogue", epoch.catalogue.content)
     await recorder.keep("lineage", epoch.lineage.content)
-    for name, row in lists.items():
-        data = await asyncio.to_thread(row.source.read_bytes)
-        kept = await recorder.keep("list", data)
-        if kept != epoch.lists[name].digest:
-            raise InputError([Problem(str(row.source), "", "was written while it was being archived")])
+    await keep_lists(recorder, epoch, editions)
+    if epoch.findings:
+        await recorder.keep("findings", epoch.findings)
+    await recorder.keep("rulebook", epoch.manifest)
 
 
 async def keep_advisories(recorder: Recorder, hub: str, loaded: Loaded) -> None:

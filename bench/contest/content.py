@@ -7,7 +7,7 @@ import hashlib
 import random
 from dataclasses import dataclass
 
-MODELS = {"small": "acme/small", "big": "acme/big", "many": "acme/many", "cold": "acme/cold", "first": "acme/first"}
+MODELS = {"small": "acme/small", "big": "acme/big", "many": "acme/many", "few": "acme/few", "cold": "acme/cold", "first": "acme/first"}
 CONFIG_PATH = f"/{MODELS['small']}/resolve/main/config.json"
 BIG_PATH = f"/{MODELS['big']}/resolve/main/model.safetensors"
 _BLOCK = 16 * 1024 * 1024
@@ -24,6 +24,7 @@ class Amounts:
     first: int = 8 << 20
     first_files: int = 120
     many: int = 1500
+    few: int = 60
     page: int = 3000
     wheel: int = 20_000_000
     clients: int = 64
@@ -32,7 +33,7 @@ class Amounts:
 
 
 QUICK = Amounts(
-    big=128 << 20, cold=96 << 20, cold_files=24, first_files=24, many=150, clients=16, slow=200, entries=50_000
+    big=128 << 20, cold=96 << 20, cold_files=24, first_files=24, many=150, few=20, clients=16, slow=200, entries=50_000
 )
 
 
@@ -125,11 +126,11 @@ def first_path(number):
     return f"/{MODELS['first']}/resolve/main/first-{number:03}.safetensors"
 
 
-def many(amounts):
-    """A repository of small files: path to bytes."""
+def many(amounts, what="many"):
+    """A repository of small files, of `many` or of a `few`: path to bytes."""
     maker = random.Random(21)
     files = {}
-    for number in range(amounts.many):
+    for number in range(getattr(amounts, what)):
         rows = ", ".join(f'"{maker.getrandbits(64):016x}"' for _ in range(40))
         files[f"shard-{number // 100:02}/part-{number:04}.json"] = f'{{"part": {number}, "rows": [{rows}]}}\n'.encode()
     return files

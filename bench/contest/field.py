@@ -60,9 +60,9 @@ class Field:
         return self._or_not(name, lambda: make[name](self.folder / slug, self.origin(far=far)), slug)
 
     def mirror(self, slug, *, far=False, whole_machine=False, **changes):
-        """This mirror with a configuration of its own."""
+        """This mirror with a configuration of its own. Raises `running.NotHere`."""
         cores = {"cores": tuple(CORES)} if whole_machine else {}
-        return self._or_not(slug, lambda: running.ours(self.folder / slug, self.origin(far=far), **cores, **changes))
+        return self._once(slug, lambda: running.ours(self.folder / slug, self.origin(far=far), **cores, **changes))
 
     def drop(self, slug):
         """Stop a server that was made as `slug`, and take its folder away."""

@@ -1,22 +1,25 @@
-"""Many clients at once, and many entries: memory, bytes from upstream, and the time to start."""
+"""Many clients at once, and many entries: memory, bytes from upstream, and the time to start. `bench.capacity` is the command."""
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
+import contextlib
 import statistics
+import subprocess
 import threading
 import time
 
 from bench.contest import content
-from bench.contest.load import Wrong, pull, pulled_rate, started
-from bench.contest.machine import SERVERS, on_core
-from bench.contest.running import ours
+from bench.contest.entries import fill, held
+from bench.contest.load import pull, pulled_rate, started
+from bench.contest.machine import SERVERS, end, on_core, processor_time
+from bench.contest.running import OWN, ours, prepared
 from bench.contest.table import Failed, Result, number, spread
 from bench.contest.warm import Asked, reply
-from tests.support.mirror import MirrorProcess
+from tests.support.mirror import clean_environment
 
 MEBI = 1 << 20
+#: What memory may grow by, over idle.
+MOST = 150 * MEBI
 
 
 class Peak:
@@ -40,150 +43,138 @@ class Peak:
             self.most = max(self.most, self._server.memory())
 
 
+def met(good):
+    """The words for a target."""
+    return "met" if good else "NOT met"
+
+
 def crowd(field, run):
-    """Everybody wants one cold file at once."""
-    result = Result(
-        f"{field.amounts.clients} clients, one cold file of {field.amounts.big >> 20:,} MiB at 125 MB/s upstream", ""
-    )
+    """Everybody wants one cold file at once, over two workers."""
+    clients, bulk = field.amounts.clients, content.big(field.amounts)
+    result = Result(f"{clients} clients, two workers, one cold file of {bulk.size >> 20:,} MiB at 125 MB/s a connection upstream", "")
     mirror = field.mirror("crowd", far=True, whole_machine=True, listen={"workers": 2})
-    if mirror is None:
-        result.lines.append(f"two workers: not there ({field.left_out.pop('crowd')[-120:]}); with one:")
-        mirror = field.mirror("crowd-one", far=True, whole_machine=True)
-    if mirror is None:
-        raise Failed("this mirror", field.left_out["crowd-one"])
-    _crowd(result, field, mirror, field.amounts.clients, wanted=True)
+    warmed_up(mirror)
+    origin = field.origin(far=True)
+    before, idle = origin.sent(), mirror.memory()
+    with Peak(mirror) as peak:
+        found = pull("crowd", url=mirror.base + content.BIG_PATH, connections=clients, hashed=4)
+    crossed, grown = origin.sent() - before, peak.most - idle
     field.drop("crowd")
-    field.drop("crowd-one")
-    olah = field.server("olah", far=True)
-    if olah is not None:
-        _crowd(result, field, olah, min(8, field.amounts.clients), wanted=False)
+    good = found["whole"] == clients and found["sha256"] == [bulk.sha256]
+    result.lines += [
+        f"{found['whole']} clients have the whole file, in {found['seconds']:.1f} s: {found['whole'] * bulk.size / found['seconds'] / 1e6:,.0f} MB/s together",
+        f"upstream sent {crossed:,} bytes, the file has {bulk.size:,}",
+        f"memory of all processes: {idle / MEBI:.0f} MiB idle, at most {grown / MEBI:+.0f} MiB",
+    ]
+    result.targets += [
+        f"  wanted: every client has the right bytes: {met(good)}",
+        f"  wanted: each byte from upstream once: {met(crossed == bulk.size)} ({crossed / bulk.size:.4f})",
+        f"  wanted: memory grows by less than 150 MiB: {met(grown < MOST)} ({grown / MEBI:.0f} MiB)",
+    ]
     return [result]
 
 
-def _crowd(result, field, server, clients, *, wanted):
-    origin, bulk = field.origin(far=True), content.big(field.amounts)
-    warmed = Asked(server.name, server.base + content.CONFIG_PATH)
+def warmed_up(mirror):
+    """Whatever a process takes once, it has taken afterwards: small files over connections of their own, so that all workers are asked."""
     for _ in range(50):
-        reply(warmed)
-    before, idle = origin.sent(), server.memory()
-    with Peak(server) as peak:
-        try:
-            found = pull("crowd", url=server.base + content.BIG_PATH, connections=clients, hashed=4)
-        except Wrong as error:
-            found = {"whole": 0, "sha256": [str(error)], "seconds": 0}
-    crossed, grown = origin.sent() - before, peak.most - idle
-    good = found["whole"] == clients and found["sha256"] == [bulk.sha256]
-    result.lines.append(
-        f"{server.name}, {clients} clients: {found['whole']} whole{'' if good else ' - WRONG'}, {found['seconds']:.1f} s; upstream sent {crossed / bulk.size:.3f} "
-        f"times the file; memory {idle / MEBI:.0f} MiB idle, {grown / MEBI:+.0f} MiB at most"
-    )
-    if wanted:
-        result.targets.append(
-            f"  wanted: each byte from upstream once: {'met' if crossed <= bulk.size * 1.001 and good else 'NOT met'}"
-        )
-        result.targets.append(
-            f"  wanted: memory grows by less than 150 MiB: {'met' if grown < 150 * MEBI else 'NOT met'}"
-        )
+        reply(Asked(mirror.name, mirror.base + content.CONFIG_PATH))
 
 
 def slow_readers(field, run):
     """Many clients that read hardly anything, and one that reads quickly."""
-    count = field.amounts.slow
-    result = Result(f"{count:,} slow readers of a warm file of {field.amounts.big >> 20:,} MiB, and a fast one", "")
-    for name, path in (("this mirror", content.BIG_PATH), ("nginx static", "/model.safetensors")):
+    count, size = field.amounts.slow, field.amounts.big
+    result = Result(f"{count:,} slow readers of a warm file of {size >> 20:,} MiB, and a fast one", "")
+    for name, path in (("nginx static", "/model.safetensors"), ("this mirror", content.BIG_PATH)):
         server = field.server(name)
-        if server is None:
-            continue
-        url = server.base + path
-        pull("fetch", url=url)
-        try:
-            alone = [pulled_rate(url, run.seconds, 1)["bytes"] / 1e6 for _ in range(min(run.rounds, 3))]
-            idle = server.memory()
-            process, said = started("slow", url=url, connections=count)
-            with Peak(server) as peak:
-                beside = [pulled_rate(url, run.seconds, 1)["bytes"] / 1e6 for _ in range(min(run.rounds, 3))]
-        except Wrong as error:
-            raise Failed(name, str(error)) from None
-        finally:
-            if "process" in locals():
-                process.stdin.close()
-                process.wait(30)
-                process.stdout.close()
-        grown = peak.most - idle
-        result.lines.append(
-            f"{name}: {said.get('ready', 0):,} being served; memory {idle / MEBI:.0f} MiB before, {grown / MEBI:+.0f} MiB at most; the fast one "
-            f"{spread(beside, 'MB/s')}, alone {spread(alone, 'MB/s')}"
-        )
-        if name == "this mirror":
-            result.targets.append(
-                f"  wanted: memory grows by less than 150 MiB: {'met' if grown < 150 * MEBI else 'NOT met'}"
-            )
-            share = statistics.median(beside) / statistics.median(alone)
-            result.targets.append(
-                f"  wanted: the fast one is not starved (at least half as fast as alone): {'met' if share >= 0.5 else 'NOT met'} ({share:.2f})"
-            )
+        if server is not None:
+            _beside_slow(result, name, server, server.base + path, count, run)
     return [result]
+
+
+def _beside_slow(result, name, server, url, count, run):
+    def fast():
+        return [pulled_rate(url, run.seconds, 1)["bytes"] / 1e6 for _ in range(run.few)]
+
+    pull("fetch", url=url)
+    alone, idle = fast(), server.memory()
+    with slow(url, count) as being_served, Peak(server) as peak:
+        beside = fast()
+    alone += fast()  # before and after: the machine may have changed its pace
+    grown, share = peak.most - idle, statistics.median(beside) / statistics.median(alone)
+    result.lines.append(
+        f"{name}: {being_served:,} being served; memory {idle / MEBI:.0f} MiB before, at most {grown / MEBI:+.0f} MiB; "
+        f"the fast one {spread(beside, 'MB/s')}, alone {spread(alone, 'MB/s')}: {share:.2f}"
+    )
+    if name == "this mirror":
+        result.targets += [
+            f"  wanted: all slow readers are served: {met(being_served == count)} ({being_served:,})",
+            f"  wanted: memory grows by less than 150 MiB: {met(grown < MOST)} ({grown / MEBI:.0f} MiB)",
+            f"  wanted: the fast one is not starved (at least half as fast as alone): {met(share >= 0.5)} ({share:.2f})",
+        ]
+
+
+@contextlib.contextmanager
+def slow(url, count):
+    """`count` readers that take hardly anything; gives how many of them are being served."""
+    process, said = started("slow", url=url, connections=count)
+    try:
+        yield said.get("ready", 0)
+    finally:
+        process.stdin.close()
+        process.wait(30)
+        process.stdout.close()
 
 
 def start(field, run):
-    """From the process's start to the line that says it is ready, with few and with many entries in its index."""
+    """From the command to the line that says it is ready, with few and with many entries: rows of the index, and files."""
+    few, many = 1_000, field.amounts.entries
     folder = field.folder / "start"
-    first = ours(folder / "few", field.origin())
-    reply(Asked("this mirror", first.base + content.CONFIG_PATH))
-    first.close()
-    many = field.amounts.entries
-    shutil.copytree(folder / "few", folder / "many")
-    fill(folder / "few" / "data" / "index.sqlite", 1_000)
-    fill(folder / "many" / "data" / "index.sqlite", many)
-    took = {"few": [], "many": []}
-    for turn in range(max(4, run.rounds) + 1):
-        for which in ("few", "many") if turn % 2 else ("many", "few"):
-            seconds = _start_again(folder / which)
+    commands = {count: _holding(folder / str(count), field.origin(), count) for count in (few, many)}
+    run.say("    filled")
+    took, worked = {few: [], many: []}, {few: [], many: []}
+    for turn in range(max(4, 2 * run.rounds) + 1):
+        for count in (few, many) if turn % 2 else (many, few):
+            seconds, processor = _until_ready(commands[count], folder / str(count))
             if turn:  # the first of each reads its files from the disk
-                took[which].append(seconds)
-    later = [many - few for many, few in zip(took["many"], took["few"], strict=True)]
-    result = Result("start, from the command to `ready`", "")
+                took[count].append(seconds)
+                worked[count].append(processor)
+    found = {count: held(folder / str(count) / "data") for count in (few, many)}
+    subprocess.run(["rm", "-rf", str(folder)], check=False)  # quicker than from here
+    later = [slower - faster for slower, faster in zip(took[many], took[few], strict=True)]
+    result = Result("start, from the command to `ready`, in turns", "")
+    # Other work on the machine disturbs processor time less than it disturbs the clock.
     result.lines += [
-        f"{1_000:>9,} entries: {spread(took['few'], 's')}",
-        f"{many:>9,} entries: {spread(took['many'], 's')}",
+        f"{rows:>9,} rows, {files:>9,} files: {spread(took[count], 's')}; processor time {spread(worked[count], 's')}"
+        for count, (rows, files) in found.items()
     ]
     median = statistics.median(later)
-    result.targets.append(
-        f"  wanted: at most 0.2 s later: {'met' if median <= 0.2 else 'NOT met'} ({number(median) if median > 0 else 'no'} s)"
-    )
-    shutil.rmtree(folder, ignore_errors=True)
+    result.targets.append(f"  wanted: at most 0.2 s later: {met(median <= 0.2)}, {number(median)} ({number(min(later))} - {number(max(later))}) s")
     return [result]
 
 
-def fill(database, entries):
-    """Copies of the one entry of an index, each with a name and a digest of its own, until there are so many."""
-    with sqlite3.connect(database) as index:
-        columns = [row[1] for row in index.execute("PRAGMA table_info(entries)")]
-        own = {
-            "key": "lower(hex(randomblob(32)))", "digest": "'sha256:' || lower(hex(randomblob(32)))",
-            "artifact": "replace(artifact, 'config.json', 'file-' || n || '.json')",
-        }  # fmt: skip
-        values = ", ".join(own.get(name, name) for name in columns)
-        index.execute(
-            "WITH RECURSIVE numbers(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?) "
-            f"INSERT INTO entries SELECT {values} FROM numbers, (SELECT * FROM entries LIMIT 1)", (entries,),
-        )  # fmt: skip
-    found = index.execute("SELECT count(*) FROM entries").fetchone()[0]
-    index.close()
-    if found < entries:
-        raise RuntimeError(f"the index holds {found} entries instead of {entries}: was nothing stored?")
+def _holding(folder, origin, count):
+    """The command of a mirror that has served one file, and holds `count` entries."""
+    first = ours(folder, origin)
+    try:
+        reply(Asked("this mirror", first.base + content.CONFIG_PATH))
+    finally:
+        first.close()
+    fill(folder / "data", count)
+    return prepared(folder, origin)
 
 
-def _start_again(folder):
-    import yaml
-
-    config = yaml.safe_load((folder / "mirror.yaml").read_text(encoding="utf-8"))
-    config["listen"].pop("port", None)
-    policy = (folder / "policy.yaml").read_text(encoding="utf-8")
-    mirror = MirrorProcess(folder, config, policy)
-    with on_core(SERVERS):
+def _until_ready(command, folder):
+    """Seconds until the mirror says that it is ready, by the clock and of its processor; it is stopped afterwards. Raises `Failed`."""
+    with on_core(SERVERS), (folder / "starts.log").open("ab") as log:
         began = time.perf_counter()
-        mirror.start()
-        took = time.perf_counter() - began
-    mirror.stop()
-    return took
+        process = subprocess.Popen(
+            [str(word) for word in command], stdout=subprocess.PIPE, stderr=log, cwd=folder, env={**clean_environment(), **OWN}, text=True
+        )
+    try:
+        while line := process.stdout.readline():
+            if " ready on " in line:
+                return time.perf_counter() - began, processor_time(process.pid)
+        raise Failed("this mirror", f"it did not start: {(folder / 'starts.log').read_text()[-300:]}")
+    finally:
+        end(process)
+        process.stdout.close()

@@ -130,14 +130,18 @@ def debian(*packages):
 
 
 def described():
-    """What a reader needs to place the numbers: date, commit, processor, cores, kernel, Python."""
+    """The machine, in a line."""
     model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    return [
-        f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, commit {commit()}",
-        f"{model.group(1) if model else platform.machine()}, {len(CORES)} cores (servers on {SERVERS}, load on {LOAD}, upstreams on {UPSTREAMS}); load average at the start {load}",
-        f"Linux {platform.release()}, Python {platform.python_version()}",
-    ]
+    return (
+        f"{model.group(1) if model else platform.machine()}, {len(CORES)} cores (servers on {SERVERS}, load on {LOAD}, upstreams on {UPSTREAMS}), "
+        f"Linux {platform.release()}, Python {platform.python_version()}"
+    )
+
+
+def moment():
+    """What a reader needs to place a row's numbers: date, commit, cores, and what else the machine was doing."""
+    load = os.getloadavg()[0]
+    return f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, commit {commit()}, {len(CORES)} cores, load average {load:.1f} before"
 
 
 def commit():

@@ -69,7 +69,8 @@ def hub_of(amounts):
     about = {"card": _CARD, "tags": _TAGS}
     readme = {"README.md": b"---\nlicense: apache-2.0\n---\n# A model\n"}
     hub.add_repo("model", content.MODELS["small"], {"config.json": content.config(), **readme}, **about)
-    hub.add_repo("model", content.MODELS["many"], content.many(amounts) | readme, **about)
+    for what in ("many", "few"):
+        hub.add_repo("model", content.MODELS[what], content.many(amounts, what) | readme, **about)
     hub.add_repo("model", content.MODELS["big"], readme, **about)
     hub.add_repo("model", content.MODELS["cold"], readme, **about)
     hub.add_repo("model", content.MODELS["first"], readme, **about)

@@ -161,13 +161,7 @@ def crowd(url, connections, hashed):
     readers = []
     selector = selectors.EpollSelector()
     for number in range(connections):
-        one = {
-            "socket": _connect(url),
-            "head": b"",
-            "total": 0,
-            "size": None,
-            "sha": hashlib.sha256() if number < hashed else None,
-        }
+        one = {"socket": _connect(url), "head": b"", "total": 0, "size": None, "sha": hashlib.sha256() if number < hashed else None}
         one["socket"].sendall(request)
         one["socket"].setblocking(False)
         selector.register(one["socket"], selectors.EVENT_READ, one)

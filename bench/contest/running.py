@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -11,12 +10,14 @@ import subprocess
 import sys
 import urllib.request
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+
+import yaml
 
 from bench.contest import content
+from bench.contest.house import POLICY, house_list
 from bench.contest.machine import ROOT, SERVERS, UPSTREAMS, answers, debian, end, free_port, memory, on_core
 from tests.support.clients import CannotPrepare, environment
-from tests.support.mirror import MirrorProcess, clean_environment
+from tests.support.mirror import clean_environment
 
 PROXPI = (("proxpi==1.3.1", "gunicorn==27.0.1"),)
 DEVPI = (("devpi-server==6.20.3", "devpi-client==7.3.0"),)
@@ -279,12 +280,22 @@ def versions():
 # --- this mirror --------------------------------------------------------------------------------------------------
 
 
+#: What is measured is the tree that these measurements lie in, whatever is installed.
+OWN = {"PYTHONPATH": str(ROOT)}
+
+
 def ours(folder, origin, *, cores=(SERVERS,), **changes):
     """This mirror with a policy of twenty rules, its ledger, and its log in a file. `changes` go into its configuration."""
-    from bench.contest.house import POLICY, house_list
+    command = prepared(folder, origin, **changes)
+    base = f"http://127.0.0.1:{_port(folder)}"
+    return Process("this mirror", base, command, folder, cores=cores, probe="/-/health/ready", environ=OWN)
 
+
+def prepared(folder, origin, **changes):
+    """The command that starts this mirror in `folder`, once its configuration, policy and list are written there."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "house.csv").write_text(house_list())
+    (folder / "policy.yaml").write_text(POLICY)
     hubs = {
         "huggingface": {"upstreams": [origin.hub], "origins": [origin.hub, origin.near, origin.cdn]},
         "pypi": {"upstreams": [origin.index], "origins": [origin.files]},
@@ -292,26 +303,15 @@ def ours(folder, origin, *, cores=(SERVERS,), **changes):
     for name, row in changes.pop("hubs", {}).items():
         hubs[name] |= row
     config = {
-        "hubs": hubs,
+        "data": "data", "policy": {"path": "policy.yaml"}, "hubs": hubs,
+        "listen": {"host": "127.0.0.1", "port": free_port(), **changes.pop("listen", {})},
         "lists": {"house": {"loader": "csv", "source": "house.csv", "meaning": "blocked-party"}},
         "clients": {"groups": {"engineering": {"subnets": ["127.0.0.0/8"], "country": "GB"}}},
-        "log": {"level": "info", "format": "json"},
-        **changes,
-    }
-    process = MirrorProcess(folder, config, POLICY)
-    with on_core(*cores):
-        try:
-            process.start()
-        except AssertionError as error:
-            raise NotHere(str(error)[-1500:]) from None
-    return Running("this mirror", process.url, process.pid, process.stop)
+        "ledger": {"reserve": "1MiB"}, "store": {"min_free": "1MiB"}, "log": {"level": "info", "format": "json"}, **changes,
+    }  # fmt: skip
+    (folder / "mirror.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    return [sys.executable, "-m", "mirror.cli.main", "-c", folder / "mirror.yaml", "serve"]
 
 
-@contextlib.contextmanager
-def discarded(folder: Path):
-    """A folder that is gone afterwards, with what servers left in it."""
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def _port(folder):
+    return yaml.safe_load((folder / "mirror.yaml").read_text())["listen"]["port"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from dataclasses import dataclass, field
 
 
@@ -73,6 +74,12 @@ def spread(values, unit=""):
     return f"{number(statistics.median(values))} ({number(min(values))} - {number(max(values))}){unit and ' ' + unit}"
 
 
+#: Seconds after which a rival that takes very long is not measured beyond ...
+LONG = 45.0
+#: ... so many pairs.
+ENOUGH = 3
+
+
 def paired(result, rivals, rounds, measure, say):
     """Measure this mirror and each rival in adjacent pairs, the order turned each round. `measure(name)` gives a number.
 
@@ -82,7 +89,10 @@ def paired(result, rivals, rounds, measure, say):
         result.rows.append(row)
         if row.wrong:
             continue
+        began = time.monotonic()
         for turn in range(rounds):
+            if turn >= ENOUGH and time.monotonic() - began > LONG:
+                break
             try:
                 if turn % 2:
                     row.ours.append(measure("this mirror"))

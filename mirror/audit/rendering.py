@@ -47,6 +47,8 @@ def decision_text(decision: Decision) -> str:
         "sentence": string(decision.sentence),
         "status": str(decision.status),
     }
+    if decision.rulebook:
+        parts["rulebook"] = encode_basestring(decision.rulebook)
     if facts["lineage"] == "[]":
         parts["lineage"] = verdict["lineage"]
     return "{" + ",".join([f'"{key}":{parts[key]}' for key in sorted(parts)]) + "}"
@@ -54,7 +56,7 @@ def decision_text(decision: Decision) -> str:
 
 def actor_text(actor: Actor) -> str:
     """Canonical JSON of what a record says openly of an actor."""
-    return _actor(actor.groups, actor.country, actor.country_source, actor.entity, actor.jurisdictions)
+    return _actor(actor.groups, actor.country, actor.country_source, actor.entity, actor.jurisdictions, actor.networks)
 
 
 def personal_text(actor: Actor, request: RequestInfo | None) -> str:
@@ -120,12 +122,14 @@ def _name(named: Artifact | Project) -> str:
 
 
 @lru_cache(1024)
-def _actor(groups: Sequence[str], country: str | None, source: str, entity: str, jurisdictions: Sequence[str]) -> str:
+def _actor(groups: Sequence[str], country: str | None, source: str, entity: str, jurisdictions: Sequence[str], networks: Sequence[str]) -> str:
     found: dict[str, Any] = {"groups": [_text(group) for group in groups], "country": country, "country_source": source}
     if entity:
         found["entity"] = _text(entity)
     if jurisdictions:
         found["jurisdictions"] = list(jurisdictions)
+    if networks:
+        found["networks"] = list(networks)
     return _json(found)
 
 
@@ -169,6 +173,8 @@ def _rule(hit: RuleHit) -> dict[str, Any]:
         found["unknown"] = hit.unknown
     if hit.waiver != "none":
         found["waiver"] = hit.waiver
+    if hit.forbidden:
+        found["use"] = "forbidden"
     return found
 
 
@@ -179,6 +185,7 @@ def _match(match: Match) -> dict[str, Any]:
         "entry": _text(match.entry),
         "name": _text(match.name),
         "score": match.score,
+        **{name: _text(value) for name in ("via", "matcher", "finding", "verdict") if (value := getattr(match, name))},
     }
 
 

@@ -19,6 +19,7 @@ from yarl import URL
 from mirror import __version__
 from mirror.bundle.plan import PREFERENCE, State, WantedFile
 from mirror.core.http import parse_content_range
+from mirror.core.tokens import PREFIX
 from mirror.decode import parse_json
 
 _AGENT: Final = f"entrepot-sync/{__version__}"
@@ -61,7 +62,7 @@ class Standing:
 
 
 class Client:
-    """Requests to one mirror. `token` is a hub credential and goes to the hub's routes only.
+    """Requests to one mirror. `token` is a hub credential, which goes to the hub's routes only, or a mirror token.
 
     `retries` is how often an attempt that brought nothing is repeated.
     """
@@ -135,7 +136,7 @@ class Client:
 
     def _asked(self, method: str, target: str, *, hub: bool, headers: Mapping[str, str] | None = None) -> Any:
         sent = {"Accept-Encoding": "identity", **(headers or {})}
-        if hub and self._token:
+        if self._token and (hub or self._token.startswith(PREFIX)):  # a mirror token is for the mirror itself
             sent["Authorization"] = f"Bearer {self._token}"
         if hub and self._address.hub_host:
             sent["Host"] = self._address.hub_host

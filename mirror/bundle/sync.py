@@ -27,7 +27,7 @@ from mirror.bundle.resolve import Closure, Unresolved
 from mirror.bundle.wants import RepoWant, repo_of
 from mirror.core.errors import MirrorError
 from mirror.core.nouns import Kind
-from mirror.core.ports import HoldingIndex
+from mirror.core.ports import PinIndex
 from mirror.hubs.huggingface.paths import revision_segment
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class Manner:
     jobs: int = 4
     dry_run: bool = False
     prune: bool = False
-    index: HoldingIndex | None = None
+    index: PinIndex | None = None
 
 
 Resolver = Callable[[Closure], Awaitable[Mapping[str, Any]]]

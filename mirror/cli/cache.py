@@ -1,38 +1,26 @@
 """`mirror cache`: what is stored, with the mirror running or not.
 
-The bytes are removed before their names, and a blob that is gone is a miss: a running mirror notices by itself.
+What a command changes is changed by the process that owns the cache (`keeper.desk`): by a mirror that runs, asked over its
+socket, else by this one, which holds the ledger's lock meanwhile.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
+from mirror.cli.owner import asked, configured
 from mirror.cli.sizes import readable as _size
 from mirror.core.errors import InputError, Problem
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from mirror.config import Config
-    from mirror.core.ports import Holding
-    from mirror.index.sql import SqlIndex
-    from mirror.proxy.eviction import Eviction
-    from mirror.store.disk import DiskStore
-
-T = TypeVar("T")
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="JSON; a list becomes JSON Lines.")
 
 
@@ -41,22 +29,12 @@ def command() -> None:
     """Look at what is stored; keep it, remove it, hash it again."""
 
 
-@dataclass(frozen=True)
-class _Cache:
-    """The parts of a mirror that know what is stored."""
-
-    config: Config
-    index: SqlIndex
-    store: DiskStore
-    eviction: Eviction
-
-
 @command.command()
 @_JSON
 @click.pass_obj
 def stats(path: Path | None, as_json: bool) -> None:
     """Say how much is stored, how much may be, what is pinned, and how old the least used file is."""
-    facts = _run(path, _facts)
+    facts = asked(path, "stats")
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -74,14 +52,11 @@ def stats(path: Path | None, as_json: bool) -> None:
 def pin(path: Path | None, pattern: str | None, reason: str, as_json: bool) -> None:
     """Never evict what PATTERN names (`acme/*`, `pkg:pypi/name@1.0`), now or later. Without PATTERN, list the pins."""
     if pattern is None:
-        for row in _run(path, lambda cache: cache.index.pins()):
-            day = f"{row.at:%Y-%m-%d}"
-            click.echo(json.dumps({"pattern": row.pattern, "reason": row.reason, "at": day}) if as_json else f"{row.pattern}  {day}  {row.reason}".rstrip())
+        for row in asked(path, "pins"):
+            day = row["at"][:10]
+            click.echo(json.dumps({"pattern": row["pattern"], "reason": row["reason"], "at": day}) if as_json else f"{row['pattern']}  {day}  {row['reason']}".rstrip())
         return
-    from mirror.core.ports import Pin
-
-    wanted = Pin(_holding(pattern), reason, datetime.now(UTC))
-    _run(path, lambda cache: cache.index.put_pin(wanted))
+    asked(path, "put_pin", {"pattern": _holding(pattern), "reason": reason, "at": datetime.now(UTC).isoformat()})
     click.echo(f"{pattern}: pinned")
 
 
@@ -90,7 +65,7 @@ def pin(path: Path | None, pattern: str | None, reason: str, as_json: bool) -> N
 @click.pass_obj
 def unpin(path: Path | None, pattern: str) -> None:
     """Let PATTERN be evicted again. Exit 1 when it is not pinned."""
-    gone = _run(path, lambda cache: cache.index.drop_pin(_pattern(pattern)))
+    gone = asked(path, "drop_pin", _pattern(pattern))
     click.echo(f"{pattern}: {'no longer pinned' if gone else 'is not pinned'}", err=not gone)
     sys.exit(0 if gone else 1)
 
@@ -103,24 +78,16 @@ def unpin(path: Path | None, pattern: str) -> None:
 @_JSON
 @click.pass_obj
 def evict(path: Path | None, patterns: tuple[str, ...], free: str | None, pinned: bool, dry_run: bool, as_json: bool) -> None:
-    """Remove what PATTERNS name, or what was used longest ago (--free). What is pinned stays. Exit 1 when nothing went."""
+    """Remove what PATTERNS name, or what was used longest ago (--free). What is pinned or being read stays. Exit 1 when nothing went."""
     if bool(patterns) == (free is not None):
         raise click.UsageError("say what is to go: PATTERNS or --free SIZE")
-    wanted = None if free is None else _bytes(free)
-
-    async def go(cache: _Cache) -> list[Holding]:
-        chosen = await _chosen(cache, tuple(map(_pattern, patterns)), wanted, pinned=pinned)
-        for holding in () if dry_run else chosen:
-            await cache.eviction.remove(holding)
-        return chosen
-
-    gone = _run(path, go)
-    for holding in gone:
-        names = sorted(map(str, holding.artifacts))
-        row = {"digest": str(holding.blob.digest), "size": holding.blob.size, "last_used": f"{holding.last_used:%Y-%m-%dT%H:%M:%SZ}", "names": names}
-        click.echo(json.dumps(row) if as_json else f"{_size(holding.blob.size):>10}  {row['last_used']}  {names[0] if names else row['digest']}")
+    gone = asked(path, "evict", list(map(_pattern, patterns)), None if free is None else _bytes(free), pinned, dry_run)
+    for row in gone:
+        named = row["names"][0] if row["names"] else row["digest"]
+        click.echo(json.dumps(row) if as_json else f"{_size(row['size']):>10}  {row['last_used']}  {named}")
     if not as_json:
-        click.echo(f"{len(gone)} files, {_size(sum(one.blob.size for one in gone))} {'would go' if dry_run else 'removed'}")
+        size = sum(row["size"] for row in gone)
+        click.echo(f"{len(gone)} files, {_size(size)} {'would go' if dry_run else 'removed'}")
     sys.exit(0 if gone else 1)
 
 
@@ -132,12 +99,13 @@ def scrub(path: Path | None, rate: str, as_json: bool) -> None:
     """Hash every stored file again. What is damaged is set aside, and is fetched anew when it is asked for. Exit 1 if any was."""
     from mirror.store.scrub import ScrubbedFolder
 
-    folder, limit = ScrubbedFolder(_config(path).data), _bytes(rate)
+    folder, limit = ScrubbedFolder(configured(path).data), _bytes(rate)
     blobs, size, damaged, begun = 0, 0, 0, time.monotonic()
     for name, length, wrong in _hashed(folder, limit):
         blobs, size = blobs + 1, size + length
         if wrong is not None:
             damaged += 1
+            asked(path, "damaged", name.removeprefix("sha256:"), wrong)
             said = "unreadable" if not wrong else f"is sha256:{wrong}"
             click.echo(json.dumps({"digest": name, "computed": wrong or None}) if as_json else f"{name}: {said}; set aside")
     seconds = max(0.001, time.monotonic() - begun)
@@ -159,86 +127,11 @@ def _hashed(folder: Any, limit: int) -> Iterator[tuple[str, int, str | None]]:
                     length += step
                     if limit:
                         time.sleep(step / limit)
-            wrong = step if isinstance(step, str) else None
-            if wrong is not None:
-                folder.set_aside(digest, wrong)
-            yield str(digest), length, wrong
+            yield str(digest), length, step if isinstance(step, str) else None
         after = batch[-1].hex
 
 
 _BYTES: Final = frozenset({"stored", "quota", "free_on_disk", "pinned_bytes", "unfinished_bytes"})
-
-
-async def _facts(cache: _Cache) -> dict[str, Any]:
-    from mirror.proxy.eviction import BATCH, Pinned
-
-    totals, pins = await cache.index.totals(), await cache.index.pins()
-    pinned, kept, oldest = Pinned(pins), 0, None
-    async for batch in cache.index.idle_holdings(BATCH):
-        for holding in batch:
-            oldest = oldest or holding.last_used
-            kept += holding.blob.size if pins and pinned.holds(holding) else 0
-    system = os.statvfs(cache.config.data)
-    return {
-        "stored": await cache.store.recount(), "quota": cache.config.store.quota, "free_on_disk": system.f_bavail * system.f_frsize,
-        "files": totals.blobs, "names": totals.entries, "pages": totals.documents, "unfinished_bytes": cache.store.reserved,
-        "pins": len(pins), "pinned_bytes": kept, "least_used": None if oldest is None else f"{oldest:%Y-%m-%dT%H:%M:%SZ}",
-    }  # fmt: skip
-
-
-async def _chosen(cache: _Cache, patterns: tuple[str, ...], free: int | None, *, pinned: bool) -> list[Holding]:
-    """What is to go: every blob with a name among `patterns`, or the least worth keeping until `free` bytes are gathered."""
-    from mirror.core.ports import Pin
-    from mirror.proxy.eviction import BATCH, Pinned, by_worth
-
-    now, chosen, gathered = datetime.now(UTC), list[Any](), 0
-    kept = Pinned(() if pinned and patterns else await cache.index.pins())
-    named = Pinned([Pin(pattern, "", now) for pattern in patterns])
-    async for batch in cache.index.idle_holdings(BATCH):
-        for holding in by_worth(batch, now):
-            if (free is not None and gathered >= free) or kept.holds(holding) or (patterns and not named.holds(holding)):
-                continue
-            chosen.append(holding)
-            gathered += holding.blob.size
-    return chosen
-
-
-def _config(path: Path | None) -> Config:
-    from mirror import config as configuration
-
-    return configuration.load(path, os.environ)
-
-
-def _run(path: Path | None, work: Callable[[_Cache], Awaitable[T]]) -> T:
-    """`work` with the cache of the configured mirror."""
-    from mirror import log
-
-    config = _config(path)
-    log.configure("error", config.log.format)  # what is done is printed; only what went wrong is logged
-    if not config.data.is_dir():
-        raise InputError([Problem(str(config.data), "", "there is no data here yet; `mirror serve` makes it")])
-
-    async def within() -> T:
-        async with _opened(config) as cache:
-            return await work(cache)
-
-    return asyncio.run(within())
-
-
-@asynccontextmanager
-async def _opened(config: Config) -> AsyncIterator[_Cache]:
-    from mirror.index.sql import SqlIndex
-    from mirror.proxy.eviction import Eviction
-    from mirror.store.disk import DiskStore
-    from mirror.wiring import SystemClock
-
-    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
-    store = DiskStore(config.data, config.store.quota, config.store.min_free)
-    try:
-        yield _Cache(config, index, store, Eviction(index, store, SystemClock(), lambda _: False))
-    finally:
-        await store.close()
-        await index.close()
 
 
 def _holding(text: str) -> str:

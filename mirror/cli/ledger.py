@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from mirror.cli.holders import holders
 from mirror.core.decision import Effect, EventKind
 from mirror.core.errors import InputError, Problem
 
@@ -160,3 +161,6 @@ def _line(record: Mapping[str, Any]) -> str:
     times = f"x{record['count']}" if record["count"] > 1 else ""
     parts = (f"{record['seq']:>8}", record["at"], f"{record['kind']:<13}", decision.get("effect", ""), what, times, who, rules)
     return "  ".join(part for part in parts if part)
+
+
+command.add_command(holders)

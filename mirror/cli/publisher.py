@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from mirror.cli.unknown import unknown
 from mirror.core.canonical import day
 from mirror.core.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mirror.config import Config
     from mirror.core.facts import Publisher
     from mirror.policy.catalogue import Catalogue
 
@@ -99,6 +101,26 @@ def check(files: tuple[Path, ...], config_path: Path | None, as_json: bool) -> N
         click.echo(f"sound: {count} publishers, sha256 {catalogue.digest}")
 
 
+def configured(path: Path | None) -> Config:
+    """The configuration, from `path`, the group's option or $MIRROR_CONFIG. Unusable: exit 2."""
+    from mirror.config import load as read
+
+    try:
+        return read(path or click.get_current_context().find_object(Path), os.environ)
+    except InputError as error:
+        _unusable(error)
+
+
+def load(config: Config) -> Catalogue:
+    """The catalogue of a configuration. Unusable: exit 2."""
+    from mirror.lists.loading import load_catalogue
+
+    try:
+        return load_catalogue(config.catalogue)
+    except InputError as error:
+        _unusable(error)
+
+
 def find(catalogue: Catalogue, name: str) -> tuple[Publisher, ...]:
     """Everybody whom `name` may mean: the exact id or entity, else the handle on any hub, else the PyPI project."""
     from mirror.core.nouns import PYPI, Kind, Project
@@ -124,20 +146,20 @@ def record(one: Publisher, catalogue: Catalogue) -> dict[str, Any]:
         handles.setdefault(hub, []).append(handle)
     return {
         "id": one.id, "entity": one.entity, "kind": one.kind, "role": one.role, "parent": one.parent,
-        "confidence": catalogue.grade_of(one), "aliases": list(one.aliases), "handles": handles,
+        "confidence": catalogue.grade_of(one), "aliases": list(one.aliases), "former": list(one.former), "native": list(one.native), "handles": handles,
         "projects": {"pypi": list(one.projects)}, "packages": list(one.packages),
         "countries": [
             {"code": c.code, "role": c.role, "source": c.source, "as_of": day(c.as_of), "confidence": c.confidence}
             for c in catalogue.countries_of(one)
         ],
         "owners": [
-            {"id": o.id, "share": None if o.share is None else o.share / 10_000, "source": o.source, "as_of": day(o.as_of)}
+            {"id": o.id, "share": None if o.share is None else o.share / 10_000, "source": o.source, "as_of": day(o.as_of), "from": day(o.since), "until": day(o.until)}
             for o in one.owners
         ],
         "listings": [
             {"list": x.list, "from": day(x.since), "until": day(x.until), "source": x.source} for x in one.listings
         ],
-        "web": list(one.web), "note": one.note,
+        "web": list(one.web), "identifiers": list(one.identifiers), "note": one.note,
     }  # fmt: skip
 
 
@@ -156,6 +178,8 @@ def _rows(one: Publisher, catalogue: Catalogue) -> Iterator[tuple[str, Sequence[
     below = [one.id for one in catalogue.below(one)]
     yield "below", [", ".join(below)] if below else []
     yield "aliases", [", ".join(one.aliases)] if one.aliases else []
+    yield "former", [", ".join(one.former)] if one.former else []
+    yield "native", [", ".join(one.native)] if one.native else []
     yield "handles", [f"{hub}:{handle}" for hub, handle in one.handles]
     yield "projects", [", ".join(one.projects)] if one.projects else []
     yield "hints", [", ".join(one.packages)] if one.packages else []
@@ -166,17 +190,13 @@ def _rows(one: Publisher, catalogue: Catalogue) -> Iterator[tuple[str, Sequence[
     yield "owners", [f"{o.id} {'share unknown' if o.share is None else f'{o.share / 100:g} %'}" for o in one.owners]
     yield "listings", [f"{x.list}, {day(x.since) or '?'} to {day(x.until) or 'today'}, {x.source}" for x in one.listings]
     yield "web", [", ".join(one.web)] if one.web else []
+    yield "identifiers", [", ".join(one.identifiers)] if one.identifiers else []
     yield "note", [one.note] if one.note else []
 
 
 def _configured(path: Path | None) -> tuple[tuple[str, ...], Path]:
     """The `catalogue:` of the configuration and the folder its paths are relative to. Unusable: exit 2."""
-    from mirror.config import load
-
-    try:
-        config = load(path or click.get_current_context().find_object(Path), os.environ)
-    except InputError as error:
-        _unusable(error)
+    config = configured(path)
     return config.catalogue, config.file.resolve().parent if config.file else Path.cwd()
 
 
@@ -188,6 +208,9 @@ def _catalogue(path: Path | None) -> Catalogue:
         return load_catalogue(names, base)
     except InputError as error:
         _unusable(error)
+
+
+command.add_command(unknown)
 
 
 def _unusable(error: InputError) -> NoReturn:

@@ -13,13 +13,12 @@ import aiohttp
 
 from mirror.bundle.fetch import Address
 from mirror.cli.client_settings import default_url, index_url
+from mirror.cli.owner import at_work, holder_of, ledger_of
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mirror.config import Config, HubConfig
-    from mirror.index.sql import SqlIndex
+    from mirror.core.ports import PinIndex
 
 _ASK: Final = aiohttp.ClientTimeout(total=3)
 
@@ -32,7 +31,7 @@ class Reached:
     address: Address
     index: str | None
     origins: tuple[str, ...]
-    pins: SqlIndex | None
+    pins: PinIndex | None
 
 
 @asynccontextmanager
@@ -46,8 +45,8 @@ async def reached(config: Config, url: str | None, *, pin: bool) -> AsyncIterato
         if url is not None and config.database is None and not _owned(config):
             said = f"pins are kept beside the data of the mirror, and {config.data} is not that of {found}: run this where it runs, or say --no-pin"
             raise InputError([Problem("--url", "", said)])
-        async with _index(config) as index:
-            yield _reached(config, found, index)
+        async with _pins(config) as pins:
+            yield _reached(config, found, pins)
         return
     async with _own(config) as (base, own, index):
         yield replace(_reached(own, base, index if pin else None), where="a mirror started for this")
@@ -68,7 +67,7 @@ async def _running(config: Config, url: str | None) -> str | None:
         if await _answers(base):
             return base
     if owned:
-        said = f"the ledger is being written by process {_holder(config)}, but no mirror answers at {' or '.join(candidates)}: name it with --url"
+        said = f"the ledger is being written by process {holder_of(config)}, but no mirror answers at {' or '.join(candidates)}: name it with --url"
         raise InputError([Problem("sync", "", said)])
     return None
 
@@ -83,24 +82,13 @@ async def _answers(base: str) -> bool:
         return False
 
 
-def _ledger(config: Config) -> Path:
-    return config.ledger.path or config.data / "ledger"
-
-
 def _owned(config: Config) -> bool:
     from mirror.audit.segments import is_written
 
-    return is_written(_ledger(config))
+    return is_written(ledger_of(config))
 
 
-def _holder(config: Config) -> str:
-    try:
-        return (_ledger(config) / "lock").read_text(encoding="ascii", errors="replace").strip()[:20] or "unknown"
-    except OSError:
-        return "unknown"
-
-
-def _reached(config: Config, base: str, pins: SqlIndex | None) -> Reached:
+def _reached(config: Config, base: str, pins: PinIndex | None) -> Reached:
     public = (config.listen.public_url,) if config.listen.public_url else ()
     index = index_url(base, config)
     origins = tuple(dict.fromkeys("://".join(urlsplit(one)[:2]) for one in (base, *public)))
@@ -122,7 +110,7 @@ def _address(config: Config, base: str) -> Address:
 
 
 @asynccontextmanager
-async def _own(config: Config) -> AsyncIterator[tuple[str, Config, SqlIndex]]:
+async def _own(config: Config) -> AsyncIterator[tuple[str, Config, PinIndex]]:
     """A mirror in this process, on loopback and a free port, with the rules, the ledger and the store of the configured one."""
     from mirror.wiring import build
 
@@ -146,7 +134,15 @@ def _private(config: Config) -> Config:
 
 
 @asynccontextmanager
-async def _index(config: Config) -> AsyncIterator[SqlIndex]:
+async def _pins(config: Config) -> AsyncIterator[PinIndex]:
+    """Pins as the mirror that runs on this data keeps them; those of a shared database where it runs elsewhere."""
+    there = await at_work(config)
+    if there is not None:
+        try:
+            yield there
+        finally:
+            there.close()
+        return
     from mirror.index.sql import SqlIndex
 
     index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)

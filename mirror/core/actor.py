@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,20 +12,34 @@ class Credential:
 
     `header` is the verbatim `Authorization` value; it never appears in `repr`, logs, the ledger or on disk.
     `fingerprint` is a keyed hash of it (HMAC-SHA-256 under the installation's own key, hex), under which grants and
-    documents of limited visibility are kept.
+    documents of limited visibility are kept. `exchanged`: the caller may go by the organisation's own token, which the way
+    upstream alone holds; then there is no `header`.
     """
 
     header: str = field(repr=False)
     fingerprint: str
+    exchanged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Of which mirror token a caller is the holder, in the words of `mirror token list`. Nothing of it is secret."""
+
+    id: str
+    name: str
+    note: str
+    created_at: datetime
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
     """The asking side of a decision.
 
-    `name` is a pseudonym (a mirror user, or a keyed hash of address or token), never a secret. `country` is ISO
-    3166-1 alpha-2 or None when unknown, `country_source` says how it is known (`group`, `geoip`, ``). `address` is
-    the client's IP address in text. `entity` and `jurisdictions` come from the group.
+    `name` is a pseudonym (the id of a mirror token, or a keyed hash of certificate, hub token or address), never a secret.
+    `country` is ISO 3166-1 alpha-2 or None when unknown, `country_source` says how it is known (`group`, `geoip`, ``).
+    `address` is the client's IP address in text. `entity` and `jurisdictions` come from the group. `networks` are those of
+    the rules in force that the address is in: on the record, which may lose the address.
     """
 
     name: str
@@ -35,4 +50,6 @@ class Actor:
     entity: str = ""
     jurisdictions: tuple[str, ...] = ()
     user_agent: str = ""
+    networks: tuple[str, ...] = field(default=(), compare=False)
     credential: Credential | None = field(default=None, repr=False, compare=False)
+    token: Holder | None = field(default=None, repr=False, compare=False)

@@ -59,17 +59,27 @@ class RuleHit:
     exception: str = ""
     unknown: str = ""
     waiver: str = "none"
+    forbidden: bool = False  # `use: forbidden`: copies that people hold must not be used either
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A hit on an official or house list; `score` in 1/10,000."""
+    """A hit on an official or house list; `score` in 1/10,000.
+
+    `via` says by what: `identifier`, `domain`, `name`, `similar name`, `weak alias`; `matcher` names the algorithm. `finding`
+    is what a reviewer said of it (`true_match`, `false_match`, `unsure`; `reopened` where that was of another state of
+    entry or publisher; empty: nobody has), `verdict` the id of that.
+    """
 
     list: str
     edition: str
     entry: str
     name: str
     score: int
+    via: str = ""
+    matcher: str = ""
+    finding: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,11 @@ class Verdict:
         )
 
     @property
+    def deciding(self) -> tuple[RuleHit, ...]:
+        """Every enforced rule with the winning effect; none where the default decided."""
+        return tuple(r for r in self.rules if r.mode is Mode.ENFORCE and not r.exception and r.effect is self.effect)
+
+    @property
     def legal(self) -> bool:
         """Whether a determining rule is tagged legal (answer 451 instead of 403)."""
         return any(
@@ -112,6 +127,13 @@ class Verdict:
         if self.effect.serves:
             return 200
         return 451 if self.effect is Effect.DENY and self.legal else 403
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether a determining rule forbids the use of copies that people hold already."""
+        return any(
+            r.forbidden for r in self.rules if r.mode is Mode.ENFORCE and not r.exception and r.effect is self.effect
+        )
 
     @property
     def recall(self) -> bool:
@@ -135,7 +157,8 @@ class RequestInfo:
 class Decision:
     """A verdict given at a time, to somebody, under named editions of everything that was judged with.
 
-    `id` is a ULID. `policy` and `catalogue` are SHA-256 digests, `lists` maps a list's name to its edition.
+    `id` is a ULID, `at` the time that was judged with. `policy` and `catalogue` are SHA-256 digests, `lists` maps a list's name
+    to its edition; `rulebook` is the SHA-256 of what names all of that and how it was used (`policy.epoch.Epoch.manifest`).
     `sentence` is the complete one, with contact. `status` is the HTTP status of the answer.
     """
 
@@ -152,11 +175,32 @@ class Decision:
     request: RequestInfo
     status: int
     contact: str = ""  # whom to ask for a waiver; empty where the operator named nobody
+    rulebook: str = ""
 
     @property
     def effect(self) -> Effect:
         """The enforced outcome."""
         return self.verdict.effect
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an answer was permitted on, so that it can be judged again while it is being given.
+
+    `facts` are the hub's own, before anything was derived from them; `needs` names those that were asked for. `epoch` is
+    the number of the rules that judged, `until` the verdict's `valid_until`. `decision` is the id of the recorded one,
+    empty where none was. `whole`: no rule may reach into any part of it either (`policy.reach`).
+    """
+
+    actor: Actor
+    artifact: Artifact
+    facts: Facts
+    needs: frozenset[str]
+    epoch: int
+    info: RequestInfo
+    until: datetime | None = None
+    decision: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +214,7 @@ class Admission:
     artifact: Artifact
     decision: Decision
     ticket: Ticket
+    basis: Basis = field(repr=False)
     issuer: object = field(repr=False)
 
 
@@ -184,8 +229,16 @@ class EventKind(StrEnum):
     WRITE_REFUSED = "write_refused"  # push, upload, twine: a mirror takes nothing in
     ROUTE_REFUSED = "route_refused"  # a route that no rule can judge
     HUB_REFUSED = "hub_refused"  # the hub itself said no (gate, region, disabled); remembered with the bytes
+    ENDED = "ended"  # the answer to request `subject` was ended short: rules that came into force refuse it
     INTEGRITY = "integrity"  # upstream's bytes were not what was declared
     POLICY = "policy"  # a policy, catalogue or list became active, or failed to
+    WAIVER = "waiver"  # a waiver was requested, signed, approved or rejected
+    REVIEW = "review"  # a reviewer released or refused what is held, or took that back
+    EMERGENCY = "emergency"  # an emergency deny was signed or lifted
+    NOTICE = "notice"  # a date of a rule, exception or waiver is near: what will change then
+    FINDING = "finding"  # a reviewer said whether a match on a list is true
+    CHANGED = "changed"  # what was handed out would be refused since a card, the catalogue or an inference changed
+    SCREENED = "screened"  # a list changed: what that means for those who are asked for here
     STARTED = "started"
     STOPPED = "stopped"
     RECOVERED = "recovered"  # a torn tail was found and cut

@@ -6,6 +6,7 @@ MirrorError
 ├── HubSaysNo             the hub itself says no; carries its status and codes to be replayed
 ├── NotHere               the thing does not exist upstream, or (offline) was never fetched
 ├── Malformed             a request that no dialect can mean; 4xx
+├── Unidentified          no mirror credential, or none that counts; 401
 ├── UpstreamError
 │   ├── UpstreamDown      not reached in time, 5xx after retries
 │   │   └── QuotaSpent    it wants no more requests in this name for a while
@@ -84,6 +85,14 @@ class Malformed(MirrorError):
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.message, self.status = message, status
+
+
+class Unidentified(MirrorError):
+    """The caller has to show a mirror credential, or another one. `cause` is one word: missing, mistyped, foreign, unknown, revoked, expired, orphaned."""
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(message)
+        self.cause, self.message = cause, message
 
 
 class UpstreamError(MirrorError):

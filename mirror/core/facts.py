@@ -14,9 +14,9 @@ from mirror.core.nouns import FileKind, Project
 
 T = TypeVar("T")
 
-#: Grades of evidence, best first: A an official document or an attested identity, B a document that names handle and
-#: country, C curated general knowledge, D a self-declared or inferred hint.
-GRADES = ("A", "B", "C", "D")
+#: Grades of evidence, best first: A an official document or an attested identity, A- an account of today, B a document that
+#: names handle and country, C curated general knowledge, D a self-declared or inferred hint. They sort as texts.
+GRADES = ("A", "A-", "B", "C", "D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,14 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A share in a publisher. `share` in 1/10,000, None where unknown."""
+    """A share in a publisher. `share` in 1/10,000, None where unknown; held from `since` (inclusive) `until` (exclusive)."""
 
     id: str
     share: int | None
     source: str
     as_of: date | None
+    since: date | None = None
+    until: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +80,17 @@ class Publisher:
     listings: tuple[Listing, ...] = ()
     web: tuple[str, ...] = ()
     note: str = ""
+    former: tuple[str, ...] = ()  # names that the entity had; among `aliases` too, as are those in `native`
+    native: tuple[str, ...] = ()  # its own names in its own script
+    identifiers: tuple[str, ...] = ()  # numbers of registers, `kind:value`, folded: `lei:...`, `reg:...`
 
 
 @dataclass(frozen=True, slots=True)
 class Ancestor:
     """One edge of a lineage: `child` was made from `project` by `relation`.
 
-    `relation` is finetune, adapter, merge, quantized, distill or unknown. `evidence` is declared (a card or tag),
-    inferred, or catalogue (the shipped lineage). `confidence` in 1/10,000. `publisher` and `countries` are those of
+    `relation` is finetune, adapter, merge, quantized, distill, component or unknown. `evidence` is declared (a card or tag),
+    inferred (from files or prose), or catalogue (the shipped lineage). `confidence` in 1/10,000. `publisher` and `countries` are those of
     `project` (None: unknown), `publisher_grade` how well it is known that they are (`GRADES`). `missing` says why the walk stopped here without reaching a root (`gone`, `gated`,
     `depth`, `loop`), else empty.
     """
@@ -129,5 +134,9 @@ class Facts:
     blocked_countries: Fact[tuple[str, ...]] | None = None
     #: Names by which lists may know the publisher beyond the catalogue (declared author, organisation).
     names: Fact[tuple[str, ...]] | None = None
+    #: What an index and an uploader say of who published a file (`policy.accounts`).
+    claims: Fact[tuple[str, ...]] | None = None
+    #: Of something refused: what could be taken instead, `name: why` each, the best first (`policy.substitutes`).
+    alternatives: Fact[tuple[str, ...]] | None = None
     #: Digests (sha256 hex) of the pages that were judged, for the evidence archive.
     evidence: tuple[str, ...] = field(default=())

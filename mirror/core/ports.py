@@ -267,7 +267,20 @@ class Totals:
     documents: int
 
 
-class HoldingIndex(Protocol):
+class PinIndex(Protocol):
+    """What is pinned. Raises `IndexDown`: what is pinned must be known before anything is evicted."""
+
+    async def pins(self) -> Sequence[Pin]:
+        """All pins, the oldest first."""
+
+    async def put_pin(self, pin: Pin) -> None:
+        """Keep a pin, in place of one with its pattern."""
+
+    async def drop_pin(self, pattern: str) -> bool:
+        """Whether there was one."""
+
+
+class HoldingIndex(PinIndex, Protocol):
     """Blobs by use, and what is pinned."""
 
     def idle_holdings(self, batch: int) -> AsyncIterator[Sequence[Holding]]:
@@ -278,15 +291,6 @@ class HoldingIndex(Protocol):
 
     async def totals(self) -> Totals:
         """Counted now (a second per million entries)."""
-
-    async def pins(self) -> Sequence[Pin]:
-        """All pins, the oldest first. Raises `IndexDown`: what is pinned must be known before anything is evicted."""
-
-    async def put_pin(self, pin: Pin) -> None:
-        """Keep a pin, in place of one with its pattern. Raises `IndexDown`."""
-
-    async def drop_pin(self, pattern: str) -> bool:
-        """Whether there was one. Raises `IndexDown`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,6 +440,6 @@ BLOCK = 1024 * 1024
 
 __all__ = [
     "BLOCK", "MAX_AGE_FOREVER", "TAIL", "Answer", "Archive", "Ask", "BlobStore", "Blobs", "Body", "Clock", "DocumentIndex",
-    "EntryIndex", "EventIndex", "Grant", "GrantIndex", "Holding", "HoldingIndex", "Hub", "Ledger", "Pin", "Place",
+    "EntryIndex", "EventIndex", "Grant", "GrantIndex", "Holding", "HoldingIndex", "Hub", "Ledger", "Pin", "PinIndex", "Place",
     "PlaceIndex", "Project", "Redirected", "Reservation", "Source", "Spool", "Stream", "Ticket", "Totals", "Upstream",
 ]

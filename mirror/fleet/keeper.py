@@ -7,7 +7,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -18,13 +18,18 @@ from mirror.backends import OwnBackends, own_backends
 from mirror.config import Config
 from mirror.core.errors import InputError, IntegrityError, Problem
 from mirror.fleet import sockets
+from mirror.fleet.pulse import Pulse
 from mirror.fleet.supervisor import Supervisor
 from mirror.index.sql import SqlIndex
-from mirror.keeper.door import NAME
+from mirror.keeper.door import NAME, removed
 from mirror.keeper.rules import Standing
 from mirror.keeper.service import Keeper
+from mirror.list_wiring import lists_ready, pack_watch_of, told
+from mirror.lists.editions import store_of
 from mirror.policy.epoch import Epoch
 from mirror.proxy.rulebook import Rulebook
+from mirror.watch.lists import ListWatch, Outcome
+from mirror.watch.notices import watch_dates
 from mirror.web import ports
 from mirror.web.metrics import Metrics
 from mirror.wiring import (
@@ -62,10 +67,11 @@ async def run(config: Config, named: Path | None, say: Callable[[Sequence[str]],
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    metrics = Metrics()
     try:
         async with AsyncExitStack() as opened:
             try:
-                keeper = await _opened(config, opened)
+                keeper = await _opened(config, metrics, opened)
             except OSError as error:
                 raise InputError([Problem("data", "", f"{error.filename or config.data}: {error.strerror}")]) from error
             config_file = None if named is None else str(named)
@@ -79,6 +85,7 @@ async def run(config: Config, named: Path | None, say: Callable[[Sequence[str]],
                 await asyncio.wait({starting})
                 return 0
             starting.result()
+            _feel(keeper, supervisor, metrics, config, opened)
             say(greeting(config, url_of(holding[0].getsockname(), secure=config.listen.tls.cert is not None)))
             await stopped
     finally:
@@ -86,25 +93,35 @@ async def run(config: Config, named: Path | None, say: Callable[[Sequence[str]],
     return 0
 
 
-async def _opened(config: Config, opened: AsyncExitStack) -> Keeper:
+async def _opened(config: Config, metrics: Metrics, opened: AsyncExitStack) -> Keeper:
     """A keeper that listens. What it stands on is closed behind it, the ledger last."""
-    clock, metrics = SystemClock(), Metrics()
+    clock = SystemClock()
+    lists = await lists_ready(config, clock)
     rulebook = rulebook_of(config, clock)
     config.data.mkdir(parents=True, exist_ok=True)
     installation_key(config.data / "secret.key")  # made once, before several look for it
     base = await own_backends(config, clock, rulebook.current, metrics, opened)
-    await keep_rules(base.recorder, rulebook.current, config.lists)
+    await keep_rules(base.recorder, rulebook.current, store_of(config.data))
+    if rulebook.approvals is not None:
+        rulebook.approvals.attach(base.ledger, base.recorder.keep)
+        watch_dates(lambda: rulebook.current, base.index, base.ledger, rulebook.approvals.register, clock, opened)
     keeper = _keeper(config, base, metrics, rulebook)
-    _watch(config, clock, rulebook, base, keeper, opened)
+    _watch(config, clock, rulebook, base, keeper, lists, opened)
     keeper.open(config.data)
-    opened.callback(_removed, config.data / NAME)
+    opened.callback(removed, config.data / NAME)
     opened.push_async_callback(keeper.close)
     return keeper
 
 
-def _removed(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()
+def _feel(keeper: Keeper, supervisor: Supervisor, metrics: Metrics, config: Config, opened: AsyncExitStack) -> None:
+    """Replace workers that stand still, from now until the end."""
+    def replace(slot: int) -> None:
+        metrics.faults.labels("worker_stuck").inc()
+        supervisor.replace(slot)
+
+    pulse = Pulse(keeper.workers, supervisor.processes, replace, config.listen.worker_timeout.total_seconds())
+    beating = asyncio.create_task(pulse.run(), name="pulse")
+    opened.callback(beating.cancel)
 
 
 def _keeper(config: Config, base: OwnBackends, metrics: Metrics, rulebook: Rulebook) -> Keeper:
@@ -118,12 +135,16 @@ def _keeper(config: Config, base: OwnBackends, metrics: Metrics, rulebook: Ruleb
         metrics.ledger_up.set(0 if base.ledger.state == "down" else 1)
         metrics.epoch.set(rulebook.current.number)
         metrics.policy_problems.set(len(rulebook.problems))
+        metrics.policy_waiting.set(int(rulebook.waiting))
+        metrics.lists(rulebook.lists)
+        metrics.catalogue(rulebook.pack)
         metrics.index_up.set(0 if base.index.fault else 1)
 
     metrics.before_reading(measure)
     return Keeper(
         ledger=base.ledger, flights=base.flights, upstreams=base.upstreams, config=digest_of(config), measure=metrics.parts,
-        levelled=levelled, fault=fault, rules=standing_of(rulebook.current, 0),
+        levelled=levelled, fault=fault, rules=standing_of(rulebook.current, len(rulebook.problems)),
+        commands=base.desk.calls,
     )  # fmt: skip
 
 
@@ -135,21 +156,32 @@ async def _level(index: SqlIndex, ledger: SegmentLedger) -> None:
 
 
 def _watch(
-    config: Config, clock: SystemClock, rulebook: Rulebook, base: OwnBackends, keeper: Keeper, opened: AsyncExitStack
+    config: Config, clock: SystemClock, rulebook: Rulebook, base: OwnBackends, keeper: Keeper, lists: ListWatch, opened: AsyncExitStack
 ) -> None:
     """Follow the rule files beside the workers: what came into force is recorded once a node, here."""
     def note(outcome: str, subject: str, detail: Mapping[str, object]) -> None:
         note_rules(base.ledger, clock.now(), outcome, subject, detail)
 
     async def changed(epoch: Epoch) -> None:
-        await keep_rules(base.recorder, epoch, config.lists)
-        keeper.rules.reported(keeper, standing_of(epoch, 0))
-        note("activated", epoch.policy.digest, {"epoch": epoch.number, "catalogue": epoch.catalogue.digest})
+        await keep_rules(base.recorder, epoch, store_of(config.data))
+        keeper.rules.reported(keeper, standing_of(epoch, len(rulebook.problems)))
+        note("activated", epoch.policy.digest, {"epoch": epoch.number, "catalogue": epoch.catalogue.digest, "lists": dict(epoch.editions)})
 
     async def failed(error: InputError) -> None:
         keeper.rules.reported(keeper, standing_of(rulebook.current, len(error.problems)))
         note("rejected", rulebook.current.policy.digest, {"problems": [str(problem) for problem in error.problems][:50]})
 
+    async def heard(outcome: Outcome) -> None:
+        await record(outcome)
+        await rulebook.look_at_lists()
+        keeper.rules.reported(keeper, standing_of(rulebook.current, len(rulebook.problems)))
+
+    record = told(note)
+    lists.watch(heard)
+    opened.push_async_callback(lists.close)
+    if (pack := pack_watch_of(config, clock)) is not None:
+        pack.watch()
+        opened.push_async_callback(pack.close)
     rulebook.watch(changed, failed)
     opened.push_async_callback(rulebook.close)
     _LOG.info("keeper", pid=os.getpid(), workers=config.listen.workers)

@@ -77,6 +77,15 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*ends, *self._tasks, return_exceptions=True)
 
+    def processes(self) -> dict[int, int]:
+        """The process ids of the workers that run, by slot."""
+        return {slot: process.pid for slot, process in self._alive.items() if process.returncode is None}
+
+    def replace(self, slot: int) -> None:
+        """End the worker in this slot, which hears no signal that it could refuse. Another is started, as for any that ends."""
+        with suppress(ProcessLookupError):
+            self._alive[slot].kill()
+
     async def _spawn(self, slot: int) -> None:
         sockets = self._sockets()
         try:

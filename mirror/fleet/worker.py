@@ -114,7 +114,7 @@ async def run(config: Config, slot: int, descriptors: Sequence[int]) -> int:
     share = Share(worker.ground, listening, Node(link), meter, worker.announce, first=slot == 0)
     worker.services = services = await build(config, share)
     watching = asyncio.create_task(worker.watch())
-    worker.announce(services.rulebook.current, 0)
+    worker.announce(services.rulebook.current, len(services.rulebook.problems))
     hear(link, {}, {"spent": meter.spent})
     exchanging = asyncio.create_task(meter.exchange(link))
     await services.start()

@@ -10,6 +10,7 @@ import zstandard
 from sqlalchemy import ColumnElement, Select, delete, func, select
 
 from mirror.core.errors import InputError, Problem
+from mirror.index.findings import restored
 from mirror.index.rows import micros
 from mirror.index.tables import event_personal, event_records, event_terms, events
 
@@ -53,6 +54,7 @@ class EventTables:
             for table, values in rows.tables():
                 if values:
                     await connection.execute(self._database.insert(table).on_conflict_do_nothing(), values)
+            await restored(self._database, connection, records)
 
     async def last_sequence(self) -> int:
         """The highest sequence indexed, -1 when empty."""
@@ -76,7 +78,7 @@ class EventTables:
         async with self._database.read() as connection:
             page = await question.page(connection)
             found = [int(row[0]) for row in await connection.execute(page.limit(limit))]
-            return await _load(connection, found)
+            return await load_records(connection, found)
 
     async def forget_events(self) -> None:
         """Empty the copy, to be filled again from the segments."""
@@ -89,7 +91,7 @@ class EventTables:
         for some in _chunks(sorted(ids)):
             first = select(func.min(events.c.seq)).where(events.c.decision.in_(some)).group_by(events.c.decision)
             sequences = [int(row[0]) for row in await connection.execute(first)]
-            for record in await _load(connection, sequences):
+            for record in await load_records(connection, sequences):
                 found[record["decision"]["id"]] = record
         return found
 
@@ -262,7 +264,7 @@ def _joined(bare: dict[str, Any], personal: Mapping[str, Any]) -> dict[str, Any]
     return bare
 
 
-async def _load(connection: AsyncConnection, sequences: Sequence[int]) -> list[dict[str, Any]]:
+async def load_records(connection: AsyncConnection, sequences: Sequence[int]) -> list[dict[str, Any]]:
     """Joined records in the order of `sequences`."""
     decompress = zstandard.ZstdDecompressor().decompress
     found: dict[int, dict[str, Any]] = {}

@@ -65,6 +65,17 @@ class HoldingTables:
                     names[row.digest].append(row)
         return [each for each in names.values() if each]
 
+    async def named(self, digests: Sequence[Digest]) -> frozenset[Digest]:
+        """Those of `digests` that an entry names."""
+        found: set[str] = set()
+        asked = {str(digest): digest for digest in digests}
+        async with self._database.read() as connection:
+            for start in range(0, len(digests), _AT_ONCE):
+                part = list(asked)[start : start + _AT_ONCE]
+                rows = await connection.execute(select(entries.c.digest).distinct().where(entries.c.digest.in_(part)))
+                found.update(rows.scalars())
+        return frozenset(asked[name] for name in found)
+
     async def forget_blob(self, digest: Digest) -> None:
         """Drop every entry of a blob."""
         async with self._database.write() as connection:

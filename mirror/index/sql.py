@@ -7,19 +7,29 @@ from typing import TYPE_CHECKING
 from mirror.index.cache import CacheTables
 from mirror.index.engine import Database, open_database
 from mirror.index.events import EventTables
+from mirror.index.findings import FindingTable
 from mirror.index.holdings import HoldingTables
+from mirror.index.tokens import TokenTable
+from mirror.index.traffic import TrafficTables
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class SqlIndex(CacheTables, HoldingTables, EventTables):
-    """core.ports.DocumentIndex, EntryIndex, HoldingIndex, GrantIndex, PlaceIndex and EventIndex on one database."""
+class SqlIndex(CacheTables, HoldingTables, EventTables, TokenTable, FindingTable, TrafficTables):
+    """Everything that is kept in a database, on one.
+
+    core.ports.DocumentIndex, EntryIndex, HoldingIndex, GrantIndex, PlaceIndex, EventIndex, core.tokens.TokenIndex,
+    core.findings.FindingIndex and core.traffic.TrafficIndex.
+    """
 
     def __init__(self, database: Database) -> None:
         CacheTables.__init__(self, database)
         HoldingTables.__init__(self, database)
         EventTables.__init__(self, database)
+        TokenTable.__init__(self, database)
+        FindingTable.__init__(self, database)
+        TrafficTables.__init__(self, database)
 
     @classmethod
     async def open(cls, url: str | None, data: Path) -> SqlIndex:

@@ -80,6 +80,38 @@ pins = Table(
     Column("at", BigInteger, nullable=False),
 )
 
+#: Mirror tokens, by keyed hash alone. `changed` rises with every change of any row.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("groups", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("changed", BigInteger, nullable=False),
+)
+
+#: What reviewers found of matches on lists; `recorded` is 1 once the ledger has it.
+findings = Table(
+    "findings",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("subject_digest", String(64), nullable=False),
+    Column("list", Text, nullable=False),
+    Column("entry", Text, nullable=False),
+    Column("entry_digest", String(64), nullable=False),
+    Column("finding", String(16), nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("recorded", Integer, nullable=False),
+)
+
 #: One narrow row a record, walked newest first; `artifact` is cut to what an index entry holds.
 events = Table(
     "events",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+
+import structlog
+
+_LOG = structlog.get_logger("mirror.keeper")
 
 NAME: Final = "keeper.sock"
 _PEER: Final = struct.Struct("3i")  # pid, uid, gid (unix(7), SO_PEERCRED)
@@ -37,6 +42,34 @@ def opened(folder: Path) -> socket.socket:
     return listening
 
 
+def accepting(listening: socket.socket, enter: Callable[[socket.socket], None]) -> None:
+    """Hand over each connection of our own user from now on; others are turned away."""
+    def accept() -> None:
+        try:
+            peer, _ = listening.accept()
+        except OSError:
+            return
+        if ours(peer):
+            enter(peer)
+        else:
+            _LOG.error("keeper_stranger_refused")
+            peer.close()
+
+    asyncio.get_running_loop().add_reader(listening.fileno(), accept)
+
+
+def removed(path: Path) -> None:
+    """Take the socket's name away: nobody answers there from here on."""
+    with suppress(OSError):
+        path.unlink()
+
+
+def shut(listening: socket.socket) -> None:
+    """Accept nobody any more."""
+    asyncio.get_running_loop().remove_reader(listening.fileno())
+    listening.close()
+
+
 def reached(folder: Path) -> socket.socket:
     """A connection to the keeper of `folder`, blocking. Raises `OSError` where there is none."""
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -54,8 +87,16 @@ def reached(folder: Path) -> socket.socket:
 
 def ours(peer: socket.socket) -> bool:
     """Whether the process at the other end runs under our own user."""
-    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-    return bool(_PEER.unpack(raw)[1] == os.getuid())
+    return bool(_credentials(peer)[1] == os.getuid())
+
+
+def process(peer: socket.socket) -> int:
+    """The id of the process at the other end, as it was when it connected."""
+    return int(_credentials(peer)[0])
+
+
+def _credentials(peer: socket.socket) -> tuple[int, ...]:
+    return _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
 
 
 @contextmanager

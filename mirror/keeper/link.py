@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -219,6 +220,7 @@ class Link:
             case What.CALL:
                 task = self._loop.create_task(self._answer(message))
                 self._tasks[message.number] = task
+                task.add_done_callback(partial(self._answered, message.number))
                 if len(self._tasks) >= MOST_TASKS and not self._paused and not self.closed:
                     self._paused = True
                     self._loop.remove_reader(self._socket.fileno())
@@ -261,11 +263,13 @@ class Link:
                 _LOG.exception("bug", question=message.word)
             if not self.closed:
                 self._send(Message(What.FAILED, message.number, "", answer))
-        finally:
-            self._tasks.pop(message.number, None)
-            if self._paused and not self.closed and len(self._tasks) < MOST_TASKS // 2:
-                self._paused = False
-                self._loop.add_reader(self._socket.fileno(), self._readable)
+
+    def _answered(self, number: int, _: asyncio.Task[None]) -> None:
+        """Also of a question that was taken back before its answer had begun: such a task never runs."""
+        self._tasks.pop(number, None)
+        if self._paused and not self.closed and len(self._tasks) < MOST_TASKS // 2:
+            self._paused = False
+            self._loop.add_reader(self._socket.fileno(), self._readable)
 
     def _reply(self, number: int, reply: Reply) -> None:
         if self.closed:

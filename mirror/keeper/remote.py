@@ -9,30 +9,37 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
 
-from mirror.core.errors import UpstreamDown
+from mirror.core.errors import LedgerDown, UpstreamDown
 from mirror.core.meter import Meter, Rate, Standing
 from mirror.core.ports import Answer, Ask, Stream, Upstream
 from mirror.keeper import door
-from mirror.keeper.link import Answerer, Link, Listener
+from mirror.keeper.link import Answerer, Link, Listener, Reply
 from mirror.keeper.nouns import encoded
-from mirror.keeper.service import Hello
+from mirror.keeper.service import PATIENCE, Hello
 
 #: How often workers tell one another what clients have spent, in seconds.
 EXCHANGE: Final = 0.2
 #: What the keeper may take beyond a caller's own patience, in seconds.
 _SLACK: Final = 1.0
+#: How long the keeper may owe an answer that costs it nothing, in seconds, before it counts as hung.
+SILENCE: Final = 3.0
 
 
 async def connected(folder: Path, hello: Hello, on_lost: Callable[[], None]) -> tuple[Link, Any]:
     """A connection to the keeper of `folder` that has said hello, and the keeper's answer. Raises `OSError`, `LedgerDown`."""
     peer = await asyncio.to_thread(door.reached, folder)
-    link = Link(peer, {}, {}, on_lost)
+    link = Link(peer, {"beat": _alive}, {}, on_lost)
     try:
         reply = await link.call("hello", encoded(hello))
     except BaseException:
         link.close()
         raise
     return link, reply.value
+
+
+async def _alive(_: Any, __: bytes) -> Reply:
+    """The keeper asks for a sign of life: that this event loop turns is the answer."""
+    return Reply()
 
 
 def hear(link: Link, calls: Mapping[str, Answerer], notices: Mapping[str, Listener]) -> None:
@@ -75,18 +82,25 @@ class Node:
         self._link = link
 
     async def health(self) -> Mapping[str, Any]:
-        """`ledger`, `policy` and `workers` (how many serve). Raises `LedgerDown` without a keeper."""
-        found: Mapping[str, Any] = (await self._link.call("node")).value
+        """`ledger`, `policy` and `workers` (how many serve). Raises `LedgerDown` without a keeper, and for one that does not answer."""
+        found: Mapping[str, Any] = (await self._asked("node")).value
         return found
 
     async def measures(self) -> Mapping[str, Any]:
         """Every process's metrics (`now`), and the last of those that have ended (`retired`). Raises `LedgerDown`."""
-        found: Mapping[str, Any] = (await self._link.call("measures")).value
+        found: Mapping[str, Any] = (await self._asked("measures", PATIENCE)).value
         return found
 
     async def level(self) -> None:
         """Return once the index holds every record that is durable now. Raises `LedgerDown`, `OSError` where it lags behind."""
-        await self._link.call("level")
+        await self._asked("level", PATIENCE)
+
+    async def _asked(self, word: str, longer: float = 0.0) -> Reply:
+        """The keeper's answer. One that hangs is as good as none: nothing can be recorded. `longer`: what it may take itself."""
+        try:
+            return await asyncio.wait_for(self._link.call(word), SILENCE + longer)
+        except TimeoutError:
+            raise LedgerDown("the keeper does not answer") from None
 
 
 class SharedMeter(Meter):

@@ -19,7 +19,8 @@ from mirror.keeper.nouns import encoded
 from mirror.keeper.wire import span_from, span_json
 from mirror.proxy.bodies import BlobBody, FlightBody, PassBody
 from mirror.proxy.flight import Reader
-from mirror.proxy.flights import OnEnded, OnFault, OnLanded
+from mirror.proxy.flights import OnEnded, OnFault, OnLanded, OnRemoved, passing
+from mirror.proxy.share import Share
 from mirror.proxy.tuning import Tuning
 
 
@@ -71,9 +72,11 @@ class RemoteFlights:
         self.on_landed: OnLanded = _ignore
         self.on_fault: OnFault = _ignore  # the keeper records what upstream did wrong
         self.on_ended: OnEnded = _nothing
+        self.on_removed: OnRemoved = _nothing
         self._link, self._store, self._upstream_of, self._tuning, self._patience = link, store, upstream_of, tuning, patience
         self._flying: set[str] = set()
         self._joining: Counter[str] = Counter()
+        self._shares: dict[str, Share] = {}
         self._sources: dict[str, Source] = {}
         self._doubted: dict[str, tuple[float, list[Span]]] = {}
         self._readers: weakref.WeakSet[RemoteFlight] = weakref.WeakSet()
@@ -86,7 +89,7 @@ class RemoteFlights:
     @property
     def notices(self) -> Mapping[str, Listener]:
         """What the keeper says."""
-        return {"ended": self._ended}
+        return {"ended": self._ended, "removed": self._removed}
 
     async def join(self, key: str, hub: str, source: Source) -> Body:
         """As `Flights.join`. Raises `LedgerDown` when there is no keeper."""
@@ -146,7 +149,7 @@ class RemoteFlights:
         if blob is not None:
             return self.hit(blob, source)
         tuned = replace(self._tuning, patience=self._patience.get(hub, self._tuning.patience))
-        return PassBody(source, self._upstream_of(hub), tuned, told["size"], key)
+        return PassBody(source, self._upstream_of(hub), tuned, told["size"], key, passing(self._shares, hub))
 
     def _joined(self, key: str, reply: Reply) -> None:
         if reply.value["flying"]:
@@ -184,6 +187,9 @@ class RemoteFlights:
             self._sources.pop(key, None)
             self.on_ended(key)
 
+    def _removed(self, digest: Any) -> None:
+        self.on_removed(Digest("sha256", digest))
+
 
 def _blob(raw: Any) -> Blob | None:
     return None if raw is None else Blob(Digest("sha256", raw[0]), raw[1])
@@ -193,7 +199,5 @@ async def _ignore(*_: object) -> None:
     pass
 
 
-def _nothing(_: str) -> None:
+def _nothing(_: object) -> None:
     pass
-
-

@@ -14,11 +14,11 @@ import structlog
 
 from mirror.audit.ledger import SegmentLedger
 from mirror.core.errors import IntegrityError, LedgerDown
-from mirror.core.nouns import Blob
+from mirror.core.nouns import Blob, Digest
 from mirror.core.ports import Answer, Ask, Source, Upstream
 from mirror.keeper import door
 from mirror.keeper.airfield import Airfield
-from mirror.keeper.link import Link, Reply
+from mirror.keeper.link import Answerer, Link, Reply
 from mirror.keeper.nouns import decoded
 from mirror.keeper.records import batch_from, places_json
 from mirror.keeper.rules import Rules, Standing
@@ -36,7 +36,7 @@ Fault = Callable[[IntegrityError, str], Awaitable[None]]
 class Hello:
     """How a connection begins. `config` is a digest of the configuration that the process has read."""
 
-    role: str  # worker or ledger
+    role: str  # worker, ledger or command
     slot: int
     config: str
     version: int = VERSION
@@ -49,13 +49,16 @@ class Session:
         self._keeper = keeper
         self.hello: Hello | None = None
         self.airfield = Airfield(keeper.flights)
-        self.serving = False
+        self.serving, self.pid = False, door.process(peer)
         self.link = Link(peer, {"hello": self._greet}, {}, self._lost)
 
     async def _greet(self, value: Any, _: bytes) -> Reply:
         hello = decoded(Hello, value)
-        if hello.version != VERSION or hello.role not in ("worker", "ledger"):
+        if hello.version != VERSION or hello.role not in ("worker", "ledger", "command"):
             raise LedgerDown(f"the keeper speaks version {VERSION} of its language")
+        if hello.role == "command":
+            self.link.calls = self._keeper.commands
+            return Reply()
         if hello.config != self._keeper.config:
             raise LedgerDown("the configuration was changed after the keeper read it; start the mirror anew")
         if hello.role == "ledger":
@@ -96,7 +99,9 @@ class Keeper:
     def __init__(
         self, *, ledger: SegmentLedger, flights: Flights, upstreams: Mapping[str, Upstream], config: str,
         measure: Callable[[], Any], levelled: Callable[[], Awaitable[None]], fault: Fault, rules: Standing,
+        commands: Mapping[str, Answerer] | None = None,
     ) -> None:  # fmt: skip
+        self.commands = commands or {}
         self.flights, self.config, self.rules = flights, config, Rules(self, rules)
         self._ledger, self._upstreams, self._measure, self._levelled, self._fault = ledger, upstreams, measure, levelled, fault
         self._sessions: set[Session] = set()
@@ -107,13 +112,14 @@ class Keeper:
         self._measured: dict[Session, Any] = {}
         self.changed = asyncio.Event()
         flights.on_landed, flights.on_fault, flights.on_ended = self._landed, self._faulty, self._ended
+        flights.on_removed = self._removed
 
     # --- connections ----------------------------------------------------------------------------------------------
 
     def open(self, folder: Path) -> None:
         """Listen at `folder/keeper.sock`. Raises `OSError`."""
         self._listening = door.opened(folder)
-        asyncio.get_running_loop().add_reader(self._listening.fileno(), self._accept)
+        door.accepting(self._listening, lambda peer: self._sessions.add(Session(self, peer)))
 
     def workers(self) -> list[Session]:
         """The workers that are connected."""
@@ -139,8 +145,7 @@ class Keeper:
         """End every connection; the workers' own end is the supervisor's. Safe to call twice."""
         listening, self._listening = self._listening, None
         if listening is not None:
-            asyncio.get_running_loop().remove_reader(listening.fileno())
-            listening.close()
+            door.shut(listening)
         for session in list(self._sessions):
             session.link.close()
         if self._closing:
@@ -149,19 +154,6 @@ class Keeper:
     async def _let_go(self, session: Session) -> None:
         await session.link.ended()
         await session.airfield.close()
-
-    def _accept(self) -> None:
-        if self._listening is None:
-            return
-        try:
-            peer, _ = self._listening.accept()
-        except OSError:
-            return
-        if not door.ours(peer):
-            _LOG.error("keeper_stranger_refused")
-            peer.close()
-            return
-        self._sessions.add(Session(self, peer))
 
     # --- what is asked --------------------------------------------------------------------------------------------
 
@@ -229,6 +221,10 @@ class Keeper:
             if key in session.airfield.keys:
                 session.airfield.keys.discard(key)
                 session.link.tell("ended", key)
+
+    def _removed(self, digest: Digest) -> None:
+        for session in self.workers():
+            session.link.tell("removed", digest.hex)
 
     async def _tell_all(self, sessions: Sequence[Session], word: str, value: Any = None, *, or_else: bool = False) -> list[Reply | None]:
         """Tell these workers, and wait until they have done what it takes, at most `PATIENCE`.

@@ -13,15 +13,19 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from mirror.core.errors import InputError, Problem
+from mirror.lists.draft import identifier
 from mirror.policy.countries import CODES
-from mirror.policy.screening import TYPES, ListEntry
+from mirror.policy.entries import TYPES, ListEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 COLUMNS: Final = (
     "name", "aliases", "weak_aliases", "country", "programme", "listed_on", "until", "id", "web", "type", "source",
+    "identifiers",
 )  # fmt: skip
+#: Kinds of numbers that name a body: a register's or a tax office's, ISO 17442, D-U-N-S, IMO, BIC.
+IDENTIFIERS: Final = ("reg", "lei", "duns", "imo", "bic")
 #: The largest official list is below 200 MB; a file beyond this is a mistake or an attack.
 MAX_BYTES: Final = 256 * 1024 * 1024
 MAX_ROWS: Final = 2_000_000
@@ -125,6 +129,7 @@ def _entry(cells: Mapping[str, str], line: int) -> ListEntry:
         web=_several(cells.get("web")),
         type=cells.get("type", "").casefold(),
         source=cells.get("source", ""),
+        identifiers=tuple(identifier(*_kind_and_number(one), cells.get("country", "")) for one in _several(cells.get("identifiers"))),
     )
 
 
@@ -142,6 +147,15 @@ def _faults(cells: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield "until", f"{until} is not after 'listed_on' {since}"
     if cells.get("type", "").casefold() not in TYPES:
         yield "type", f"{cells['type']!r} is none of {', '.join(filter(None, TYPES))}"
+    for one in _several(cells.get("identifiers")):
+        kind, number = _kind_and_number(one)
+        if kind not in IDENTIFIERS or not identifier(kind, number, country):
+            yield "identifiers", f"{one!r} is not kind:number with one of {', '.join(IDENTIFIERS)} and a telling number (below 8 characters with its country)"
+
+
+def _kind_and_number(text: str) -> tuple[str, str]:
+    kind, _, number = text.partition(":")
+    return kind.strip().casefold(), number
 
 
 def _several(cell: str | None) -> tuple[str, ...]:

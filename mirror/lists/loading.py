@@ -1,14 +1,13 @@
-"""Files to nouns: the catalogue, the shipped lineage, screening lists. The only file access of this package."""
+"""Files to nouns: the catalogue and the shipped lineage."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,15 +15,13 @@ import mirror
 from mirror.core.errors import InputError, Problem
 from mirror.core.nouns import HUGGINGFACE, Kind, Project
 from mirror.decode import decode, load_yaml
-from mirror.lists import csv_plain, packs
+from mirror.lists import packs, signed
+from mirror.lists.material import read_file
 from mirror.policy.catalogue import Catalogue
 from mirror.policy.lineage import CONFIDENCE, Edge, Lineage, StatedEdge
-from mirror.policy.screening import ListEntry, ScreeningList
 
 #: The name under which the shipped catalogue stands in `catalogue:`.
 BUILTIN: Final = "builtin"
-LOADERS: Final[Mapping[str, Callable[[bytes, str], tuple[ListEntry, ...]]]] = {"csv": csv_plain.read}
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _REPOSITORY: Final = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)?")
 
 
@@ -62,19 +59,52 @@ def shipped(part: str) -> Path:
 def load_catalogue(names: Sequence[str] = (BUILTIN,), base: Path | None = None) -> Catalogue:
     """The catalogue of all packs in `names`: `builtin`, files or folders (relative to `base`); later ones win per id.
 
+    A signed pack (`*.pack`) stands in the place of everything before it, where it is there; who signed it was asked when it
+    came into force.
+
     Raises `InputError` with every problem of every file, then of the whole.
     """
     problems: list[Problem] = []
-    layers: list[list[tuple[str, Any]]] = []
+    layers = []
     for name in names:
         path = shipped("publishers") if name == BUILTIN else (base or Path()) / name
-        layers.append([])
+        if path.suffix == signed.SUFFIX:
+            if path.exists():
+                layers = [_signed(path, _label(path, base), problems)]
+            continue
+        texts = []
         for file in _files(path, (".yaml", ".yml"), problems):
             try:
-                layers[-1].append((_label(file, base), load_yaml(_text(file), _label(file, base))))
+                texts.append((_label(file, base), _text(file)))
             except InputError as error:
                 problems.extend(error.problems)
-    return parse_catalogue(layers, problems)
+        layers.append(tuple(texts))
+    return _catalogue(tuple(layers), tuple(problems))
+
+
+def _signed(path: Path, label: str, problems: list[Problem]) -> tuple[tuple[str, str], ...]:
+    try:
+        pack = signed.read_pack(read_file(path).data, label)
+        return ((f"{label} {pack.edition.number}", pack.content.decode("utf-8")),)
+    except InputError as error:
+        problems.extend(error.problems)
+    except UnicodeDecodeError as error:
+        problems.append(Problem(label, f"byte {error.start}", "not UTF-8"))
+    return ()
+
+
+@lru_cache(maxsize=1)
+def _catalogue(layers: tuple[tuple[tuple[str, str], ...], ...], problems: tuple[Problem, ...]) -> Catalogue:
+    """The catalogue of layers of (label, text). A policy that is read anew most often stands on the same packs as before."""
+    found = list(problems)
+    objects: list[list[tuple[str, Any]]] = [[] for _ in layers]
+    for layer, read in zip(layers, objects, strict=True):
+        for label, text in layer:
+            try:
+                read.append((label, load_yaml(text, label)))
+            except InputError as error:
+                found.extend(error.problems)
+    return parse_catalogue(objects, found)
 
 
 def parse_catalogue(layers: Sequence[Sequence[tuple[str, Any]]], problems: Sequence[Problem] = ()) -> Catalogue:
@@ -136,91 +166,7 @@ def _edge(entry: EdgeEntry, label: str, place: str, problems: list[Problem]) -> 
     return StatedEdge(child, edge, entry.source, label, place)
 
 
-# --- screening lists ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Guards:
-    """What a new edition must satisfy before it replaces the old one. None switches a guard off.
-
-    `min` entries at least; `max_shrink` (0-1) of the previous edition's entries may disappear; `max_age` of the file.
-    """
-
-    min: int | None = None
-    max_shrink: float | None = None
-    max_age: timedelta | None = None
-
-
-def load_list(
-    name: str, source_path: Path, config: Any, *, previous: ScreeningList | None = None, now: datetime | None = None
-) -> ScreeningList:
-    """The list at `source_path`. `config` is one entry of `lists:` (a mapping or an object with the same attributes).
-
-    `edition` is the date in the file's name, else the first 12 digits of its SHA-256. The guard on shrinking needs
-    `previous`, the one on age `now` (the file's modification time counts).
-    Raises `InputError`: unknown loader (names those that exist), unreadable file, its faults, a guard that trips.
-    """
-    loader = _setting(config, "loader")
-    if loader not in LOADERS:
-        message = f"unknown loader {loader!r}; there are: {', '.join(LOADERS)}"
-        raise InputError([Problem(f"lists.{name}", "loader", message)])
-    problems: list[Problem] = []
-    guards = read_guards(_setting(config, "guards"), name)
-    label = str(source_path)
-    data = _bytes(source_path)
-    entries = LOADERS[loader](data, label)
-    digest = sha256(data).hexdigest()
-    dated = re.search(r"(?<!\d)(20\d\d-[01]\d-[0-3]\d)(?!\d)", source_path.name)
-    edition = dated[1] if dated else digest[:12]
-    if guards.min is not None and len(entries) < guards.min:
-        problems.append(Problem(label, "", f"has {len(entries)} entries, fewer than guards.min {guards.min}"))
-    if guards.max_shrink is not None and previous is not None:
-        least = len(previous.entries) * (1 - guards.max_shrink)
-        if len(entries) < least:
-            message = f"has {len(entries)} entries after {len(previous.entries)}: beyond guards.max_shrink"
-            problems.append(Problem(label, "", message))
-    if guards.max_age is not None and now is not None:
-        age = now - datetime.fromtimestamp(source_path.stat().st_mtime, UTC)
-        if age > guards.max_age:
-            problems.append(Problem(label, "", f"is {age} old, beyond guards.max_age {guards.max_age}"))
-    if problems:
-        raise InputError(problems)
-    meaning, direction = _setting(config, "meaning") or "", _setting(config, "direction") or "both"
-    return ScreeningList(name, edition, entries, meaning, direction, digest=digest)
-
-
-def read_guards(raw: Any, name: str) -> Guards:
-    """`guards:` of list `name` as written (`{min: 7000, max_shrink: 5%, max_age: 72h}`). Raises `InputError`."""
-    problems: list[Problem] = []
-
-    def fault(key: str, message: str) -> None:
-        problems.append(Problem(f"lists.{name}", f"guards.{key}", message))
-
-    if isinstance(raw, Mapping):
-        for key in raw:
-            if key not in ("min", "max_shrink", "max_age"):
-                fault(str(key), "unknown guard; there are: min, max_shrink, max_age")
-    least, shrink, age = (_setting(raw, key) for key in ("min", "max_shrink", "max_age"))
-    if least is not None and (isinstance(least, bool) or not isinstance(least, int) or least < 0):
-        fault("min", f"{least!r} is not a number of entries")
-    if isinstance(shrink, str) and (percent := re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s*%", shrink)):
-        shrink = float(percent[1]) / 100
-    if shrink is not None and (isinstance(shrink, (bool, str)) or not 0 <= shrink <= 1):
-        fault("max_shrink", f"{shrink!r} is not a share such as 5% or 0.05")
-    if isinstance(age, str) and (span := re.fullmatch(r"(\d{1,6})\s*(s|m|h|d|w)", age)):
-        age = timedelta(seconds=int(span[1]) * _SECONDS[span[2]])
-    if age is not None and not isinstance(age, timedelta):
-        fault("max_age", f"{age!r} is not a duration such as 72h or 7d")
-    if problems:
-        raise InputError(problems)
-    return Guards(least, shrink, age)
-
-
 # --- files --------------------------------------------------------------------------------------------------------
-
-
-def _setting(config: Any, key: str) -> Any:
-    return config.get(key) if isinstance(config, Mapping) else getattr(config, key, None)
 
 
 def _label(file: Path, base: Path | None) -> str:
@@ -242,17 +188,6 @@ def _files(path: Path, suffixes: Sequence[str], problems: list[Problem]) -> list
 
 def _text(file: Path) -> str:
     try:
-        return _bytes(file).decode("utf-8-sig")
+        return read_file(file).data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError([Problem(str(file), "", f"is not UTF-8 (byte {error.start})")]) from None
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(csv_plain.MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError([Problem(str(file), "", error.strerror or str(error))]) from None
-    if len(data) > csv_plain.MAX_BYTES:
-        raise InputError([Problem(str(file), "", f"is larger than {csv_plain.MAX_BYTES} bytes")])
-    return data

@@ -19,6 +19,7 @@ from mirror.core.facts import Country, Listing, Owner, Publisher
 from mirror.decode import decode
 from mirror.policy.catalogue import Stated, folded, normalised
 from mirror.policy.countries import CODES
+from mirror.policy.entries import identifier
 
 Grade = Literal["A", "B", "C", "D"]
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -45,6 +46,8 @@ class OwnerEntry:
     share: float | None = None
     source: str = ""
     as_of: date | None = None
+    since: Annotated[date | None, Field(alias="from")] = None
+    until: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class Entry:
     role: Literal["developer", "repackager"] | None = None
     parent: str | None = None
     aliases: tuple[str, ...] | None = None
+    former: tuple[str, ...] | None = None
+    native: tuple[str, ...] | None = None
     handles: Handles | None = None
     projects: Projects | None = None
     packages: tuple[str, ...] | None = None
@@ -89,9 +94,12 @@ class Entry:
     owners: tuple[OwnerEntry, ...] | None = None
     listings: tuple[ListingEntry, ...] | None = None
     web: tuple[str, ...] | None = None
+    identifiers: tuple[str, ...] | None = None
     note: str | None = None
     confidence: Grade | None = None
     add_aliases: Annotated[tuple[str, ...] | None, Field(alias="+aliases")] = None
+    add_former: Annotated[tuple[str, ...] | None, Field(alias="+former")] = None
+    add_native: Annotated[tuple[str, ...] | None, Field(alias="+native")] = None
     add_handles: Annotated[Handles | None, Field(alias="+handles")] = None
     add_projects: Annotated[Projects | None, Field(alias="+projects")] = None
     add_packages: Annotated[tuple[str, ...] | None, Field(alias="+packages")] = None
@@ -99,6 +107,7 @@ class Entry:
     add_owners: Annotated[tuple[OwnerEntry, ...] | None, Field(alias="+owners")] = None
     add_listings: Annotated[tuple[ListingEntry, ...] | None, Field(alias="+listings")] = None
     add_web: Annotated[tuple[str, ...] | None, Field(alias="+web")] = None
+    add_identifiers: Annotated[tuple[str, ...] | None, Field(alias="+identifiers")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +125,7 @@ class _Placed:
     place: str
 
 
-_ADDABLE: Final = ("aliases", "handles", "projects", "packages", "countries", "owners", "listings", "web")
+_ADDABLE: Final = ("aliases", "former", "native", "handles", "projects", "packages", "countries", "owners", "listings", "web", "identifiers")
 
 
 def state(layers: Sequence[Sequence[tuple[str, Any]]]) -> list[Stated]:
@@ -196,7 +205,9 @@ def _stated(placed: _Placed, problems: list[Problem]) -> Stated:
     ]
     publisher = Publisher(
         id=entry.id, entity=entry.entity or "", kind=entry.kind or "", role=entry.role or "developer",
-        parent=entry.parent, aliases=tuple(entry.aliases or ()), packages=tuple(entry.packages or ()),
+        parent=entry.parent, former=tuple(entry.former or ()), native=tuple(entry.native or ()),
+        # Lists keep old names for years: who was renamed is found by every name it had.
+        aliases=tuple(dict.fromkeys((*(entry.aliases or ()), *(entry.former or ()), *(entry.native or ())))), packages=tuple(entry.packages or ()),
         handles=tuple(
             dict.fromkeys((hub, folded(name)) for hub, names in sorted((entry.handles or {}).items()) for name in names)
         ),
@@ -205,11 +216,12 @@ def _stated(placed: _Placed, problems: list[Problem]) -> Stated:
             Country(str(one.code), one.role, one.source, one.as_of, one.confidence) for one in entry.countries or ()
         ),
         owners=tuple(
-            Owner(one.id, None if one.share is None else round(one.share * 10_000), one.source, one.as_of)
+            Owner(one.id, None if one.share is None else round(one.share * 10_000), one.source, one.as_of, one.since, one.until)
             for one in entry.owners or ()
         ),
         listings=tuple(Listing(one.list, one.source, one.since, one.until) for one in entry.listings or ()),
         web=tuple(map(folded, entry.web or ())), note=entry.note or "",
+        identifiers=tuple(map(identifier, entry.identifiers or ())),
     )  # fmt: skip
     own = tuple((normalised(one.name), one.confidence) for one in projects)
     return Stated(publisher, placed.source, placed.place, entry.confidence or "B", own)
@@ -232,13 +244,22 @@ def _faults(placed: _Placed) -> Iterator[Problem]:
     for number, owner in enumerate(entry.owners or ()):
         if owner.share is not None and not 0 <= owner.share <= 1:
             yield _problem(placed, f"owners[{number}].share", f"{owner.share} is not between 0 and 1")
-    # A ten-thousandth of room for the rounding of written decimals.
-    if sum(owner.share or 0 for owner in entry.owners or ()) > 1.0001:
+        if owner.since and owner.until and owner.until <= owner.since:
+            yield _problem(placed, f"owners[{number}].until", f"{owner.until} is not after 'from' {owner.since}")
+    if any(_shares_on(entry.owners or (), day) > 1.0001 for day in (date.min, *(one.since for one in entry.owners or () if one.since))):
         yield _problem(placed, "owners", "the shares add up to more than 1")
+    for number, text in enumerate(entry.identifiers or ()):
+        if not identifier(text):
+            yield _problem(placed, f"identifiers[{number}]", f"{text!r} is not kind:value (lei:..., reg:...) with five characters or more")
     for number, listing in enumerate(entry.listings or ()):
         if listing.since and listing.until and listing.until <= listing.since:
             yield _problem(placed, f"listings[{number}].until", f"{listing.until} is not after 'from' {listing.since}")
     yield from _empty(placed)
+
+
+def _shares_on(owners: Sequence[OwnerEntry], day: date) -> float:
+    """What is held on `day`; a ten-thousandth above 1 is the rounding of written decimals."""
+    return sum(one.share or 0 for one in owners if (one.since is None or one.since <= day) and (one.until is None or day < one.until))
 
 
 def _country_fault(code: str | bool) -> str:
@@ -251,7 +272,7 @@ def _empty(placed: _Placed) -> Iterator[Problem]:
     """Names that are empty would match too much or nothing."""
     entry = placed.entry
     lists: list[tuple[str, tuple[str, ...]]] = [
-        ("aliases", entry.aliases or ()), ("packages", entry.packages or ()), ("web", entry.web or ()),
+        ("aliases", entry.aliases or ()), ("former", entry.former or ()), ("native", entry.native or ()), ("packages", entry.packages or ()), ("web", entry.web or ()),
         *((f"handles.{hub}", names) for hub, names in (entry.handles or {}).items()),
     ]  # fmt: skip
     for key, values in lists:

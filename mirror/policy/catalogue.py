@@ -61,7 +61,7 @@ def weaker(one: str, other: str) -> str:
 class Catalogue:
     """An immutable snapshot of all publishers. Every look-up is by dictionary; nothing here does I/O."""
 
-    __slots__ = ("_below", "_countries", "_globs", "_grades", "_handles", "_ids", "_names", "_projects", "content", "digest", "doubts", "publishers")
+    __slots__ = ("_below", "_countries", "_domains", "_globs", "_grades", "_handles", "_ids", "_names", "_projects", "content", "digest", "doubts", "publishers")
 
     publishers: tuple[Publisher, ...]
     #: The canonical content, whatever the order of files and entries: what the evidence archive keeps.
@@ -86,6 +86,7 @@ class Catalogue:
             for name in map(normalised, one.publisher.projects):
                 self._projects[name] = (one.publisher, grades.get(name, one.confidence))
         self._globs = _globs(self.publishers)
+        self._domains = {name: publisher for publisher in reversed(self.publishers) for name in publisher.web}
         self._names = _names(self.publishers)
         self._countries: dict[str, tuple[Country, ...]] = {}
         self._below: defaultdict[str, list[Publisher]] = defaultdict(list)
@@ -129,6 +130,10 @@ class Catalogue:
     def by_handle(self, hub: str, handle: str) -> Publisher | None:
         """The publisher with this handle on `hub` (`huggingface`, `pypi`, `github`, ...), in any case."""
         return self._handles.get((hub, folded(handle)))
+
+    def by_domain(self, name: str) -> Publisher | None:
+        """The publisher that states exactly this domain under `web`; of several the first by id."""
+        return self._domains.get(folded(name))
 
     def entity(self, name_or_id: str) -> Publisher | None:
         """The first of `entities`: an id is unique, two entities of one name are told apart by id only."""
@@ -240,7 +245,8 @@ def _globs(publishers: Sequence[Publisher]) -> dict[str, list[tuple[re.Pattern[s
 def _above(publisher: Publisher) -> Iterator[str]:
     if publisher.parent is not None:
         yield publisher.parent
-    yield from (owner.id for owner in publisher.owners if owner.share is not None and owner.share >= MAJORITY)
+    # A share with an end is no parent's: whether it is held is a question of the day (`policy.ownership`).
+    yield from (one.id for one in publisher.owners if one.share is not None and one.share >= MAJORITY and one.until is None)
 
 
 def _inherited(country: Country, parent: Publisher, grade: str) -> Country:
@@ -310,8 +316,9 @@ def _record(one: Stated) -> dict[str, Any]:
         "id": publisher.id, "entity": publisher.entity, "kind": publisher.kind, "role": publisher.role,
         "parent": publisher.parent, "aliases": publisher.aliases, "handles": publisher.handles,
         "projects": publisher.projects, "packages": publisher.packages, "web": publisher.web, "note": publisher.note,
+        "identifiers": publisher.identifiers,
         "confidence": one.confidence, "project_confidence": one.project_confidence,
         "countries": [[c.code, c.role, c.source, day(c.as_of), c.confidence] for c in publisher.countries],
-        "owners": [[o.id, o.share, o.source, day(o.as_of)] for o in publisher.owners],
+        "owners": [[o.id, o.share, o.source, day(o.as_of), day(o.since), day(o.until)] for o in publisher.owners],
         "listings": [[x.list, x.source, day(x.since), day(x.until)] for x in publisher.listings],
     }  # fmt: skip

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import difflib
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mirror.core.actor import Actor
-from mirror.core.canonical import canonical
 from mirror.core.decision import Effect, Mode
 from mirror.core.errors import InputError, Problem
-from mirror.core.nouns import HUGGINGFACE, PYPI
 from mirror.core.purl import parse_loose
 from mirror.decode import decode, load_yaml, unknown_key
-from mirror.policy import conditions, identity, listed, measures
+from mirror.policy import checks, conditions, identity, listed, measures
+from mirror.policy.assembly import Stated, assembled
 from mirror.policy.countries import CODES, build_sets, resolve
 from mirror.policy.dates import span
 from mirror.policy.evaluate import run_tests
 from mirror.policy.given import Failure, PolicyTest, read_facts
-from mirror.policy.grammar import DefaultsText, ExceptionText, FileText, RuleText, TestText
-from mirror.policy.indexing import index
+from mirror.policy.grammar import DefaultsText, ExceptionScope, ExceptionText, FileText, ReleaseText, RuleText, TestText
 from mirror.policy.operators import Building
 from mirror.policy.patterns import PatternSet, parse_pattern
-from mirror.policy.rules import Network, Policy, Rule, Scope, Waived, tabulate
+from mirror.policy.releases import LIFTED, Rests
+from mirror.policy.rules import Network, Policy, Rule, Scope, Waived
 from mirror.policy.subject import ON_UNKNOWN
 
 if TYPE_CHECKING:
@@ -79,14 +77,15 @@ def compile_policy(
     *,
     run: bool = True,
     groups: Collection[str] | None = None,
+    known: Collection[str] = (),
 ) -> Policy:
     """The policy that the files `texts` (name, YAML) state together, with its own tests run.
 
     Raises `InputError` with every fault of every file; where there is none, with one problem a test that does not hold.
     `run` False leaves the tests to the caller (`evaluate.run_tests`). `groups` are those that clients can be in: others in
-    a scope are warned of; None leaves them alone.
+    a scope are warned of; None leaves them alone. `known` are ids of rules stated elsewhere, which exceptions may name.
     """
-    work = _Work(catalogue, lists, groups)
+    work = _Work(catalogue, lists, groups, rule_ids=dict.fromkeys(known, "another policy"))
     for source, text in texts:
         _file(work, source, text)
     _defaults(work)
@@ -95,6 +94,7 @@ def compile_policy(
         _rules(work, source, file)
     for source, file in work.files:
         _exceptions(work, source, file)
+        _releases(work, source, file)
         _tests(work, source, file)
     if work.problems:
         raise InputError(work.problems)
@@ -132,42 +132,9 @@ def reference_time(policy: Policy) -> datetime:
 
 
 def _assembled(work: _Work, texts: Sequence[tuple[str, str]]) -> Policy:
-    exceptions: dict[str, tuple[Waived, ...]] = {}
-    for one in work.exceptions:
-        exceptions[one.rule] = (*exceptions.get(one.rule, ()), one)
-    dated = [*((rule.since, rule.until) for rule in work.rules), *((one.since, one.expires) for one in work.exceptions)]
-    return Policy(
-        version=1,
-        digest=sha256(canonical([list(pair) for pair in texts])).hexdigest(),
-        texts=tuple((name, text) for name, text in texts),
-        rules=tuple(work.rules),
-        exceptions=exceptions,
-        tests=tuple(work.tests),
-        permits_by_default=work.action != "deny",
-        on_unknown={fact: work.on_unknown.get(fact, Effect[word.upper()]) for fact, word in ON_UNKNOWN.items()},
-        needs=frozenset(fact for rule in work.rules for fact in _reads(rule)),
-        needs_by_ecosystem={one: _needs_in(work.rules, one) for one in (HUGGINGFACE, PYPI)},
-        sets=work.sets,
-        boundaries=tuple(sorted({moment for pair in dated for moment in pair if moment is not None})),
-        index=index(work.rules, exceptions),
-        table=tabulate(work.rules, exceptions),
-        warnings=tuple(work.warnings),
-    )
-
-
-def _needs_in(rules: Sequence[Rule], ecosystem: str) -> frozenset[str]:
-    """The facts that rules read which could hold in one ecosystem."""
-
-    def concerns(rule: Rule) -> bool:
-        gates = [condition.gate for condition in rule.conditions if condition.key == "ecosystem"]
-        return all(gate is None or ("ecosystem", ecosystem) in gate for gate in gates)
-
-    return frozenset(fact for rule in rules if concerns(rule) for fact in _reads(rule))
-
-
-def _reads(rule: Rule) -> frozenset[str]:
-    found = frozenset(fact for condition in rule.conditions for fact in condition.reads)
-    return found | {"ancestors", "lineage", "publisher", "publisher_countries"} if rule.inherit else found
+    stated = Stated(tuple(texts), tuple(work.rules), tuple(work.exceptions), tuple(work.tests), tuple(work.warnings))
+    on_unknown = {fact: work.on_unknown.get(fact, Effect[word.upper()]) for fact, word in ON_UNKNOWN.items()}
+    return assembled(stated, permits_by_default=work.action != "deny", on_unknown=on_unknown, sets=work.sets)
 
 
 # --- sections ----------------------------------------------------------------------------------------------------
@@ -293,41 +260,60 @@ def _rule(
     work: _Work, building: Building, place: str, stated: RuleText, read: tuple[Condition, ...], zone: str | None
 ) -> Rule:
     since, until = span(building, place, stated.since, stated.until, stated.timezone or zone, "until")
-    if stated.legal and not stated.basis.strip():
-        building.warn(f"{place}.legal", "a legal rule without a basis: state the law in 'basis'")
+    checks.founded(building, place, legal=stated.legal, basis=stated.basis)
     if stated.lineage == "inherit" and read and not any(condition.identity for condition in read):
         building.wrong(f"{place}.lineage", "nothing to inherit: no condition on publisher, publisher.country, artifact or list_match")
     if stated.release == "manual" and stated.effect != "quarantine":
         building.wrong(f"{place}.release", "only a quarantine is released")
+    if stated.use == "forbidden" and stated.effect != "deny":
+        building.wrong(f"{place}.use", "forbidden needs effect: deny")
     for number, text in enumerate(stated.suggest):
         _purl(building, f"{place}.suggest[{number}]", text)
-    return Rule(
+    rule = Rule(
         id=stated.id, effect=Effect[stated.effect.upper()], conditions=read,
         scope=_scope(building, f"{place}.for", stated.scope.groups, stated.scope.not_groups, stated.scope.networks),
-        mode=Mode(stated.mode), legal=stated.legal, recall=stated.recall, basis=stated.basis, source=stated.source,
+        mode=Mode(stated.mode), legal=stated.legal, recall=stated.recall or stated.use == "forbidden", basis=stated.basis, source=stated.source,
         reason=stated.reason, suggest=stated.suggest, since=since, until=until, inherit=stated.lineage == "inherit",
         on_unknown=None if stated.on_unknown is None else Effect[stated.on_unknown.upper()],
         min_confidence=stated.min_confidence, release=stated.release, waiver=stated.waiver,
-        applies_to=_jurisdictions(building, f"{place}.applies_to", stated.applies_to), when=stated.when,
+        applies_to=_jurisdictions(building, f"{place}.applies_to", stated.applies_to), when=stated.when, forbidden=stated.use == "forbidden",
         identity=tuple(condition for condition in read if condition.identity),
         rest=tuple(condition for condition in read if not condition.identity),
     )  # fmt: skip
+    checks.foreign_law(building, place, rule)
+    return rule
 
 
 def _exceptions(work: _Work, source: str, file: FileText) -> None:
     for place, raw, stated in _each(work, source, "exceptions", file.exceptions, ExceptionText):
-        building = work.building(source)
-        rule = raw.get("rule") if isinstance(raw, dict) else None
-        if isinstance(rule, str) and rule not in work.rule_ids:
-            near = difflib.get_close_matches(rule, work.rule_ids, n=1)
-            building.wrong(f"{place}.rule", f"no rule has the id {rule!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        elif rule in work.permits:
-            building.wrong(f"{place}.rule", f"{rule!r} permits: there is nothing to lift")
+        building = _lifting(work, source, place, raw, stated)
+        if stated is not None:
+            work.exceptions.append(_waived(building, place, stated, file.timezone))
+
+
+def _lifting(work: _Work, source: str, place: str, raw: Any, stated: ExceptionText | ReleaseText | None) -> Building:
+    """What is wrong with the rule that an exception or a release names, and with its id."""
+    building = work.building(source)
+    rule = raw.get("rule") if isinstance(raw, dict) else None
+    if isinstance(rule, str) and rule not in work.rule_ids:
+        near = difflib.get_close_matches(rule, work.rule_ids, n=1)
+        building.wrong(f"{place}.rule", f"no rule has the id {rule!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    elif rule in work.permits:
+        building.wrong(f"{place}.rule", f"{rule!r} permits: there is nothing to lift")
+    if stated is not None and any(one.id == stated.id for one in work.exceptions):
+        building.wrong(f"{place}.id", f"{stated.id!r} is the id of another exception already")
+    return building
+
+
+def _releases(work: _Work, source: str, file: FileText) -> None:
+    for place, raw, stated in _each(work, source, "releases", file.releases, ReleaseText):
+        building = _lifting(work, source, place, raw, stated)
         if stated is None:
             continue
-        if any(one.id == stated.id for one in work.exceptions):
-            building.wrong(f"{place}.id", f"{stated.id!r} is the id of another exception already")
-        work.exceptions.append(_waived(building, place, stated, file.timezone))
+        rests = Rests(stated.rests_on.rule, stated.rests_on.publisher, stated.rests_on.lineage, stated.rests_on.entries)
+        scope = ExceptionScope(artifact=stated.scope.artifact, groups=stated.scope.groups)
+        text = ExceptionText(stated.id, stated.rule, scope, stated.reason, stated.expires, None, stated.timezone, "", stated.by)
+        work.exceptions.append(replace(_waived(building, place, text, file.timezone), lifts=LIFTED[stated.lifts], rests=rests))
 
 
 def _waived(building: Building, place: str, stated: ExceptionText, zone: str | None) -> Waived:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mirror.core.facts import Ancestor, Country, Fact, Facts, Publisher
-from mirror.core.nouns import Artifact, Kind, Project
+from mirror.core.nouns import PYPI, Artifact, Kind, Project
+from mirror.policy import accounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +33,8 @@ def derive(facts: Facts, artifact: Artifact, catalogue: Catalogue, lineage: Line
     its source `PARTIAL` where somebody in the line is unknown. A repackager adds no country of its own.
     """
     publisher = facts.publisher if facts.publisher is not None else _publisher(artifact.project, catalogue)
+    if facts.publisher is None and artifact.project.ecosystem == PYPI:
+        facts, publisher = _settled(facts, artifact.project, catalogue)
     ancestors = _ancestors(facts.ancestors, artifact.project, catalogue, lineage)
     filled = replace(facts, publisher=publisher, ancestors=ancestors)
     if filled.publisher_countries is None:
@@ -44,6 +47,19 @@ def derive(facts: Facts, artifact: Artifact, catalogue: Catalogue, lineage: Line
 def codes(countries: Iterable[Country]) -> tuple[str, ...]:
     """The distinct codes, sorted; every role counts."""
     return tuple(sorted({country.code for country in countries}))
+
+
+def declared(fact: Fact[Any] | None) -> bool:
+    """Whether a fact on a publisher rests on an uploader's word alone: then it is a lower bound, and clears nobody."""
+    return fact is not None and fact.source.startswith(accounts.DECLARED)
+
+
+def origin_known(facts: Facts) -> str:
+    """`known`, `in_part` (somebody involved is unknown, or only an uploader's word is there) or `unknown`."""
+    fact = facts.origin
+    if fact is None or fact.value is None:
+        return "unknown"
+    return "in_part" if fact.source == PARTIAL else "known"
 
 
 def lineage_complete(facts: Facts, project: Project) -> bool:
@@ -81,6 +97,21 @@ def _known(project: Project, catalogue: Catalogue) -> tuple[Publisher, str] | No
 def _publisher(project: Project, catalogue: Catalogue) -> Fact[Publisher]:
     found = _known(project, catalogue)
     return Fact(None, CATALOGUE) if found is None else Fact(found[0], CATALOGUE, found[1])
+
+
+def _settled(facts: Facts, project: Project, catalogue: Catalogue) -> tuple[Facts, Fact[Publisher]]:
+    """`facts`, and the publisher of a file of a package index, by the best evidence there is of it."""
+    found = accounts.settle(project, (facts.claims.value if facts.claims else None) or (), catalogue)
+    if found is None:
+        return facts, Fact(None, CATALOGUE)
+    if found.publisher is None:
+        if facts.publisher_countries is None:
+            grade = max([found.grade, *(country.confidence for country in found.countries)])
+            facts = replace(facts, publisher_countries=Fact(codes(found.countries) or None, found.source, grade))
+        return facts, Fact(None, found.source, found.grade)
+    countries = catalogue.countries_of(found.publisher)
+    whole = found.publisher if countries == found.publisher.countries else replace(found.publisher, countries=countries)
+    return facts, Fact(whole, found.source, found.grade)
 
 
 def _countries(publisher: Fact[Publisher] | None) -> Fact[tuple[str, ...]]:
@@ -150,7 +181,7 @@ def _origin(facts: Facts, project: Project) -> Fact[tuple[str, ...]]:
     own = facts.publisher_countries
     found: set[str] = set()
     grades: list[str] = []
-    whole = lineage_complete(facts, project)
+    whole = lineage_complete(facts, project) and not declared(own)
     if publisher is None or publisher.role != "repackager":
         if own is None or own.value is None:
             whole = False

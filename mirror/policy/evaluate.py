@@ -38,14 +38,15 @@ def evaluate(policy: Policy, artifact: Artifact, facts: Facts, actor: Actor, now
     boundary = policy.next_boundary(now)
     until = min((moment for moment in (boundary, subject.until) if moment is not None), default=None)
     available = _available(decisive) if effect is Effect.QUARANTINE else None
+    instead = () if effect.serves else _instead(decisive, facts)
     return Verdict(
         effect=effect,
         would=would,
         rules=tuple([ruling.hit for ruling in ordered]),
-        sentence=sentences.sentence(artifact, effect, decisive, rulings, available),
+        sentence=sentences.sentence(artifact, effect, decisive, rulings, available, instead),
         matches=_matches(subject),
         lineage=_lineage(ordered, facts),
-        suggestions=tuple(dict.fromkeys(one for ruling in decisive for one in ruling.rule.suggest)) if not effect.serves else (),
+        suggestions=instead,
         valid_until=until,
         available_from=available,
     )
@@ -89,7 +90,7 @@ def _open(policy: Policy, rule: Rule, fact: str) -> Ruling | None:
     """What a rule without exceptions does where its one condition lacks `fact`; worked out once."""
     doubts = rule.doubts
     if fact not in doubts:
-        doubts[fact] = _doubted(policy, rule, Held(OPEN, (fact,)), "")
+        doubts[fact] = _doubted(policy, rule, Held(OPEN, (fact,)), None)
     return doubts[fact]
 
 
@@ -98,11 +99,11 @@ def ruled(policy: Policy, rule: Rule, held: Held, subject: Subject) -> Ruling | 
     if held.truth is not OPEN:
         return _certain(policy, rule, held, subject)
     if rule.id in policy.exceptions:
-        return _doubted(policy, rule, held, _lifted(policy, rule, subject))
+        return _doubted(policy, rule, held, subject)
     try:
         return rule.doubts[held.unknown]
     except KeyError:
-        ruling = rule.doubts[held.unknown] = _doubted(policy, rule, Held(OPEN, held.unknown), "")
+        ruling = rule.doubts[held.unknown] = _doubted(policy, rule, Held(OPEN, held.unknown), None)
         return ruling
 
 
@@ -111,23 +112,25 @@ def _certain(policy: Policy, rule: Rule, held: Held, subject: Subject) -> Ruling
     if held.review or held.grade > rule.min_confidence:
         effect = Effect.REVIEW if effect is Effect.ALLOW else min(effect, Effect.REVIEW)
     permits = rule.effect is Effect.ALLOW and effect is Effect.ALLOW
-    lifted = _lifted(policy, rule, subject) if not permits and rule.id in policy.exceptions else ""
+    lifted = _lifted(policy, rule, effect, subject) if not permits and rule.id in policy.exceptions else ""
     return _ruling(rule, held, _hit(rule, effect, sentences.cause(held, ""), lifted, ""), permits=permits)
 
 
-def _doubted(policy: Policy, rule: Rule, held: Held, lifted: str) -> Ruling | None:
+def _doubted(policy: Policy, rule: Rule, held: Held, subject: Subject | None) -> Ruling | None:
+    """What a rule does for want of a fact; `subject` is given where it has exceptions."""
     effect, missing = _on_unknown(policy, rule, held)
     if (effect is Effect.ALLOW or rule.effect is Effect.ALLOW) and rule.on_unknown is None:
         return None  # a default never lets an unknown pass as permitted, and never refuses what is permitted anyway
     permits = rule.effect is Effect.ALLOW and effect.serves
     if effect is Effect.ALLOW and not permits:
         return None
-    return _ruling(rule, held, _hit(rule, effect, sentences.cause(held, missing), "" if permits else lifted, missing), permits=permits)
+    lifted = "" if permits or subject is None else _lifted(policy, rule, effect, subject)
+    return _ruling(rule, held, _hit(rule, effect, sentences.cause(held, missing), lifted, missing), permits=permits)
 
 
-def _lifted(policy: Policy, rule: Rule, subject: Subject) -> str:
-    """The id of an exception that lifts the rule here, else empty."""
-    return next((one.id for one in policy.exceptions[rule.id] if one.covers(subject.own, subject.actor, subject.now)), "")
+def _lifted(policy: Policy, rule: Rule, effect: Effect, subject: Subject) -> str:
+    """The id of an exception or release that lifts the rule here, where it would do `effect`; else empty."""
+    return next((one.id for one in policy.exceptions[rule.id] if one.lifting(rule, effect, subject)), "")
 
 
 def _ruling(rule: Rule, held: Held, hit: RuleHit, *, permits: bool) -> Ruling:
@@ -137,7 +140,8 @@ def _ruling(rule: Rule, held: Held, hit: RuleHit, *, permits: bool) -> Ruling:
 
 def _hit(rule: Rule, effect: Effect, cause: str, lifted: str, missing: str) -> RuleHit:
     return RuleHit(
-        rule.id, effect, rule.mode, rule.legal, rule.recall, rule.basis, rule.reason or cause, lifted, missing, rule.waiver
+        rule.id, effect, rule.mode, rule.legal, rule.recall, rule.basis, rule.reason or cause, lifted, missing, rule.waiver,
+        rule.forbidden,
     )
 
 
@@ -184,6 +188,13 @@ def _available(decisive: Sequence[Ruling]) -> datetime | None:
     moments = [None if r.hit.unknown or r.rule.release == "manual" else r.held.free_at for r in decisive]
     known = [moment for moment in moments if moment is not None]
     return max(known) if known and len(known) == len(moments) else None
+
+
+def _instead(decisive: Sequence[Ruling], facts: Facts) -> tuple[str, ...]:
+    """What to take: as it was found out and judged (`policy.substitutes`), else what the deciding rules name."""
+    if facts.alternatives is not None:
+        return tuple([text.partition(": ")[0] for text in facts.alternatives.value or ()])
+    return tuple(dict.fromkeys(one for ruling in decisive for one in ruling.rule.suggest))
 
 
 def _matches(subject: Subject) -> tuple[Match, ...]:
@@ -284,11 +295,13 @@ def _whose(view: View, mark: str) -> Iterator[tuple[str, Hashable]]:
         yield entity, None
     else:
         yield entity, publisher.id
+        if view.partial:
+            yield entity, None
         for _, name in publisher.handles:
             yield handle, name
-    if view.countries is None:
+    if view.countries is None or view.partial:
         yield country, None
-    else:
+    if view.countries is not None:
         for code in view.countries:
             yield country, code
 

@@ -28,7 +28,6 @@ def explain(policy: Policy, artifact: Artifact, facts: Facts, actor: Actor, now:
     `{condition, wants, held: yes|no|unknown, why, confidence}`. Nothing in it says who asked.
     """
     verdict = evaluate(policy, artifact, facts, actor, now)
-    determining = verdict.determining
     return {
         "artifact": str(artifact),
         "whole": not artifact.path,
@@ -36,7 +35,7 @@ def explain(policy: Policy, artifact: Artifact, facts: Facts, actor: Actor, now:
         "effect": verdict.effect.word,
         "would": verdict.would.word,
         "sentence": verdict.sentence,
-        "determining": [hit.id for hit in verdict.rules if determining is not None and hit.effect is verdict.effect and not hit.exception],
+        "determining": [hit.id for hit in verdict.deciding],
         "default": "allow" if policy.permits_by_default else "deny",
         "valid_until": instant(verdict.valid_until) if verdict.valid_until else None,
         "available_from": instant(verdict.available_from) if verdict.available_from else None,

@@ -81,7 +81,7 @@ def read_facts(raw: Mapping[str, Any], catalogue: Catalogue, now: datetime, sour
             plain, said, grade = value["value"], str(value.get("source", "stated")), value.get("confidence", "A")
         try:
             if grade not in GRADES:
-                raise ValueError(f"{grade!r} is not a grade of evidence (A, B, C, D)")
+                raise ValueError(f"{grade!r} is not a grade of evidence ({', '.join(GRADES)})")
             wanted = "age_days" if key == "age_days" else name
             found[name] = Fact(None if plain is None else _READERS[wanted](reading, plain), said, grade)
         except ValueError as error:
@@ -192,7 +192,7 @@ _READERS: Final[Mapping[str, Callable[[_Reading, Any], Any]]] = {
     "publisher": _who, "publisher_countries": _countries, "origin": _countries, "ancestors": _walk, "license": _texts,
     "file_kind": _kind, "size": lambda _reading, value: int(size(value)), "published_at": _moment, "age_days": _days_ago,
     "gated": _word, "yanked": _flag, "status": _word, "attested": _word, "scan": _verdict, "vulnerabilities": _texts,
-    "direct_urls": _texts, "blocked_countries": _blocked, "names": _texts,
+    "direct_urls": _texts, "blocked_countries": _blocked, "names": _texts, "claims": _texts,
 }  # fmt: skip
 _NAMES: Final = {
     "kind": "file_kind", "age_days": "published_at", "publisher.country": "publisher_countries",

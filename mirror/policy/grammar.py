@@ -34,7 +34,7 @@ Day = Annotated[datetime | date | None, BeforeValidator(_strict_day)]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=80)]
 EffectWord = Literal["deny", "quarantine", "review", "warn", "allow"]
 UnknownWord = Literal["allow", "warn", "review", "deny"]
-Grade = Literal["A", "B", "C", "D"]
+Grade = Literal["A", "A-", "B", "C", "D"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class RuleText:
     mode: Literal["enforce", "audit"] = "enforce"
     legal: StrictBool = False
     recall: StrictBool = False
+    use: Literal["forbidden"] | None = None
     basis: str = ""
     source: str = ""
     reason: str = ""
@@ -95,6 +96,39 @@ class ExceptionText:
     timezone: str | None = None
     requested_by: str = ""
     approved_by: Texts = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RestsText:
+    """What a release rested on: digests that are empty where it did not (`mirror.policy.releases.Rests`)."""
+
+    rule: str = ""
+    publisher: str = ""
+    lineage: str = ""
+    entries: Texts = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseScope:
+    """What is released, for whom; without groups for everybody."""
+
+    artifact: Texts
+    groups: Texts = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseText:
+    """One release: `rule` holds what is in `scope` no longer, while what it rests on is unchanged, until `expires`."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+    rule: str
+    lifts: Literal["review", "quarantine"]
+    scope: ReleaseScope
+    reason: str
+    expires: Day
+    by: Texts = ()
+    rests_on: RestsText = field(default_factory=RestsText)
+    timezone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,5 +187,6 @@ class FileText:
     sets: Any = None
     rules: Any = None
     exceptions: Any = None
+    releases: Any = None
     tests: Any = None
     timezone: str | None = None

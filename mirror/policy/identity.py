@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mirror.core.facts import Ancestor, Publisher
     from mirror.policy.catalogue import Catalogue
 
-RELATIONS: Final = ("finetune", "adapter", "merge", "quantized", "distill")
+RELATIONS: Final = ("finetune", "adapter", "merge", "quantized", "distill", "component")
 
 
 def by_whom(publisher: Publisher | None, countries: Sequence[str] | None) -> str:
@@ -168,12 +168,13 @@ def _without_form(catalogue: Catalogue, name: str) -> tuple[Publisher, ...]:
 def _publisher(building: Building, place: str, raw: Any) -> Condition:
     pairs = words(building, place, raw, _who(building, place))
     indexed = [(word in ("any", "all"), _Index(operand)) for word, operand in pairs]
+    permits = building.permits
 
     def judge(subject: Subject, view: View) -> Outcome:
         doubt, grade = False, "A"
         for positive, index in indexed:
             found = index.find(view)
-            if found is None:
+            if found is None or (view.partial and (not found or permits) and (index.ids or found)):
                 doubt = True
             elif bool(found) is not positive:
                 return NO
@@ -229,11 +230,12 @@ class _Index:
 def _publisher_country(building: Building, place: str, raw: Any) -> Condition:
     pairs = words(building, place, raw, lambda word: resolve(word, building.sets))
     asked = asking([Test(word, frozenset(operand).__contains__) for word, operand in pairs])
+    permits = building.permits
 
     def judge(subject: Subject, view: View) -> Outcome:
         values = view.graded()
-        truth, grade, _ = asked(values or (), values is not None)
-        if truth is OPEN:
+        truth, grade, _ = asked(values or (), values is not None and not view.partial)
+        if truth is OPEN or (permits and view.partial and truth is HOLDS):
             return unknown("publisher")
         return NO if truth is FAILS else Outcome(truth, _cause(view), grade=grade)
 
@@ -245,9 +247,12 @@ def _origin(building: Building, place: str, raw: Any) -> Condition:
     pairs = words(building, place, raw, lambda word: resolve(word, building.sets))
     asked = asking([Test(word, frozenset(operand).__contains__) for word, operand in pairs])
     open_ = unknown("origin")
+    permits = building.permits
 
     def judge(subject: Subject, view: View) -> Outcome:
         truth, grade, at = asked(subject.origin, subject.origin_complete)
+        if permits and truth is HOLDS and subject.own.partial:
+            return open_
         if truth is not HOLDS:
             return NO if truth is FAILS else open_
         whose = subject.origin_whose[at] if at >= 0 else subject.own

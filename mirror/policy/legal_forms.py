@@ -186,5 +186,34 @@ _TABLE: Final = {
     """,
 }
 
+#: What the table above lacks.
+_FURTHER: Final = {
+    "JSC": """
+        plk | joint stock kompani | asa | ab publ | kk | kabushiki kaisha | kabushikigaisha | ksc | kscc | kscp | bsc | bscc | qpsc | psc | saog | saoc | sal | sjsc |
+        npao | jsic | dioncko drustvo | san ve tic as | sanayi ve ticaret as | sanayi ve ticaret anonim sirketi | san tic as |
+        pjsic | sa de cv sofom | spolka akcyjna | 株式會社 | 股份有限責任公司
+    """,
+    "LLC": """
+        llk | ko ltd | ko limited | kompani limited | gmbkh | osoo | ou | osauhing | dac | designated activity company | godo kaisha | godogaisha | yugen kaisha | smllc | lllp | ulc | scrl |
+        slu | sl | fzd | fz llc | est | establishment | san ve tic ltd sti | sanayi ve ticaret ltd sti | sanayi ve ticaret limited sirketi |
+        san tic ltd sti | tic ltd sti | ticaret limited sirketi | ticaret ltd sti | co llc | company llc | co wll | company wll | one person company |
+        opc private limited | opc pvt ltd | private ltd | p ltd | pvt limited | pt ltd | pte limited | pty limited | nominees |
+        limitada de capital variable | spolka z oo | 有限責任公司 | 合同会社 | 有限会社 | 有限責任会社
+    """,
+    "CORP": """
+        kompani | kompany | korporation | korporatsiya | korp | ink | incorp | incorporation | corporate | corpn | coy | sarl au | gongsi | youxian gongsi | companies | unincorporated | cic |
+        community interest company | pc
+    """,
+    "STATE": """
+        fgup | fsue | gup | mup | federal state unitary enterprise | state unitary enterprise |
+        federalnoe gosudarstvennoe unitarnoe predpriyatie | gosudarstvennoe unitarnoe predpriyatie
+    """,
+    "ASSOCIATION": "ev | eingetragener verein | asbl | aisbl | vzw | ivzw | asociacion civil | ac",
+    "LLC GMBH": "ggmbh | gemeinnutzige gmbh",
+}
+
 #: Form -> kind.
-FORMS: Final = {" ".join(form.split()): kind for kind, text in _TABLE.items() for form in text.split("|")}
+FORMS: Final = {
+    **{" ".join(form.split()): kind.split()[0] for kind, text in _FURTHER.items() for form in text.split("|")},
+    **{" ".join(form.split()): kind for kind, text in _TABLE.items() for form in text.split("|")},
+}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_DEPTH: Final = 64
 #: How many projects a walk asks for before it says `depth` as well: a card may name thousands of parents.
 MAX_PROJECTS: Final = 1_000
-RELATIONS: Final = ("finetune", "adapter", "merge", "quantized", "distill", "unknown")
+RELATIONS: Final = ("finetune", "adapter", "merge", "quantized", "distill", "component", "unknown")
 #: Grades of the shipped lineage as confidence in 1/10,000.
 CONFIDENCE: Final = {"A": 10_000, "B": 9_000, "C": 7_000, "D": 5_000}
 

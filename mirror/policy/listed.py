@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from mirror.core.findings import TRUE_MATCH
 from mirror.policy.catalogue import MAJORITY
 from mirror.policy.conditions import Condition
 from mirror.policy.operators import Building, fraction
+from mirror.policy.ownership import WHOLE, Ownership
+from mirror.policy.reviewed import stands
 from mirror.policy.subject import HOLDS, NO, Outcome, Subject, View, unknown
 
 if TYPE_CHECKING:
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
 
 #: How many answers are kept for one set of lists: names come from strangers.
 _KEPT: Final = 20_000
-_WHOLE: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,14 @@ class Bands:
     review: int
     aggregate: int | None = None
     unknown_share: bool = False
+
+    def hits(self, match: Match) -> bool:
+        """Whether a match has the rule's own effect: by its score, or because a reviewer says that it is true."""
+        return stands(match) and (match.score >= self.hit or match.finding == TRUE_MATCH)
+
+    def concerns(self, match: Match) -> bool:
+        """Whether a match has any effect: from `review` up, unless a reviewer says that it is false."""
+        return stands(match) and (match.score >= self.review or match.finding == TRUE_MATCH)
 
 
 class Screener:
@@ -45,7 +55,9 @@ class Screener:
         # A rule that asks for more than half means it: a bare majority is then no parent, only a share among others.
         self._majority = bands.aggregate is None or bands.aggregate <= MAJORITY
         self._known = known.setdefault((tuple(one.name for one in lists), self._majority), {})
-        self._dates = tuple(sorted({moment for one in lists for moment in one.boundaries}))
+        self._ownership = Ownership(catalogue, majority=self._majority)
+        self._dates = tuple(sorted({*self._ownership.dates, *(moment for one in lists for moment in one.boundaries)}))
+        self._bounded = {one.name: one.jurisdictions for one in lists if one.jurisdictions}
         self._outbound = frozenset(one.name for one in lists if one.direction in ("outbound", "both"))
 
     def matches(self, publisher: Publisher | None, further: tuple[str, ...], subject: Subject) -> tuple[Match, ...]:
@@ -64,7 +76,12 @@ class Screener:
             if len(self._known) >= _KEPT:
                 self._known.clear()
             found = self._known[key] = self._screened(publisher, further, subject.now)
-        return found
+        return self._binding(found, subject) if found and self._bounded else found
+
+    def _binding(self, found: tuple[Match, ...], subject: Subject) -> tuple[Match, ...]:
+        """Matches on lists that bind who asks. Jurisdictions that are not known are taken to be concerned, as by `Rule.binds`."""
+        law = subject.actor.jurisdictions
+        return tuple(match for match in found if not law or not self._bounded.get(match.list) or not self._bounded[match.list].isdisjoint(law))
 
     def client(self, subject: Subject) -> tuple[Match, ...]:
         """Who asks, on those of the lists that are about recipients."""
@@ -79,45 +96,37 @@ class Screener:
         countries: tuple[str, ...] = ()
         if publisher is not None:
             publisher = self._catalogue.by_id(publisher.id) or publisher
-            parents = self._catalogue.parents_of(publisher) if self._majority else self._chain(publisher)
+            parents = self._ownership.above(publisher, day)
             countries = tuple(country.code for country in self._catalogue.countries_of(publisher))
         found = [m for one in self._lists for m in one.screen(publisher, further, parents=parents, countries=countries, on=day)]
-        return tuple(sorted(found, key=lambda match: -match.score))
+        return tuple(sorted(found, key=lambda match: (not stands(match), -match.score)))
 
-    def _chain(self, publisher: Publisher) -> tuple[Publisher, ...]:
-        """Parents of parents without other owners; the catalogue has no loops."""
-        found: list[Publisher] = []
-        while publisher.parent and (above := self._catalogue.by_id(publisher.parent)) is not None:
-            found.append(above)
-            publisher = above
-        return tuple(found)
+    def owned(self, publisher: Publisher, subject: Subject, below: frozenset[str] = frozenset()) -> tuple[int, tuple[Match, ...], str]:
+        """The summed share (1/10,000) of blocked owners, their matches, and an owner with an unknown share (or "").
 
-    def owned(self, publisher: Publisher, subject: Subject) -> tuple[int, tuple[Match, ...], str]:
-        """The summed share (1/10,000) of listed owners, their matches, and an owner with an unknown share (or "").
-
-        A parent without a stated share owns the whole. An owner counts as listed if somebody above it is.
+        An owner is blocked if it, or somebody above it, is on a list - or if blocked owners together hold enough of it
+        (OFAC's 50 percent rule counts them together and through any number of hands). Loops are guarded by `below`.
         """
         matches: list[Match] = []
         total, doubtful = 0, ""
-        shares = {owner.id: owner.share for owner in publisher.owners}
-        if publisher.parent:
-            shares.setdefault(publisher.parent, _WHOLE)
-        for owner_id, share in shares.items():
-            owner = self._catalogue.by_id(owner_id)
-            best = self._listed(owner, publisher, subject) if owner is not None and owner_id != publisher.id else None
-            if owner is not None and best is not None:
+        below |= {publisher.id}
+        for owner, share in self._ownership.shares(publisher, subject.now.astimezone(UTC).date()):
+            best, doubt = self._blocked(owner, subject, below) if owner.id not in below else (None, "")
+            if best is not None:
                 matches.append(best)
-                total += share or 0
-                doubtful = doubtful or (owner.entity if share is None else "")
-        return total, tuple(matches), doubtful
+                total += 0 if share is None or doubt else share
+                doubtful = doubtful or doubt or (owner.entity if share is None else "")
+        return min(total, WHOLE), tuple(matches), doubtful
 
-    def _listed(self, owner: Publisher, below: Publisher, subject: Subject) -> Match | None:
-        """The hit of an owner, or of one who owns it beyond half (loops guarded)."""
-        for one in (owner, *self._catalogue.parents_of(owner)):
-            best = self.matches(one, (), subject)[:1] if one.id != below.id else ()
-            if best and best[0].score >= self.bands.hit:
-                return best[0]
-        return None
+    def _blocked(self, owner: Publisher, subject: Subject, below: frozenset[str]) -> tuple[Match | None, str]:
+        """The hit that blocks an owner, and who makes it doubtful by an unknown share (or "")."""
+        for one in (owner, *self._ownership.above(owner, subject.now.astimezone(UTC).date())):
+            best = self.matches(one, (), subject)[:1] if one.id not in below else ()
+            if best and self.bands.hits(best[0]):
+                return best[0], ""
+        share, matches, doubtful = self.owned(owner, subject, below)
+        enough = share >= (self.bands.aggregate or WHOLE)
+        return (matches[0], "" if enough else doubtful) if matches and (enough or doubtful) else (None, "")
 
 
 def _list_match(building: Building, place: str, raw: Any) -> Condition:
@@ -169,16 +178,16 @@ def _screened(subject: Subject, view: View, screener: Screener) -> Outcome:
     found = screener.matches(publisher, _further(subject, view), subject)
     # A client asks for the artifact, not for its ancestors.
     client = screener.client(subject) if view.ancestor is None and subject.actor.entity else ()
-    if client and (not found or client[0].score > found[0].score):
+    if client and (not found or not stands(found[0]) or client[0].score > found[0].score):
         best = client[0]
-        if best.score >= bands.review:
+        if bands.concerns(best):
             subject.seen += client
-            return Outcome(HOLDS, f"is requested by an entity that is {_on(best, bands)}", review=best.score < bands.hit)
+            return Outcome(HOLDS, f"is requested by an entity that is {_on(best, bands)}", review=not bands.hits(best))
     subject.seen += found
-    if found and found[0].score >= bands.review:
+    if found and bands.concerns(found[0]):
         best, who = found[0], publisher.entity if publisher else view.owner or "somebody"
         grade = view.grade if publisher else "A"
-        return Outcome(HOLDS, f"is published by {who}, {_on(best, bands)}", grade=grade, review=best.score < bands.hit)
+        return Outcome(HOLDS, f"is published by {who}, {_on(best, bands)}", grade=grade, review=not bands.hits(best))
     if publisher is None:
         return _NOBODY
     if bands.aggregate is not None:
@@ -198,7 +207,7 @@ def _further(subject: Subject, view: View) -> tuple[str, ...]:
 
 
 def _on(match: Match, bands: Bands) -> str:
-    return f"{'' if match.score >= bands.hit else 'possibly '}on list {match.list} as '{match.name}'"
+    return f"{'' if bands.hits(match) else 'possibly '}on list {match.list} as '{match.name}'"
 
 
 BUILDERS: Final[dict[str, Callable[[Building, str, Any], Condition]]] = {"list_match": _list_match}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mirror.policy.conditions import Condition, Judge
     from mirror.policy.given import PolicyTest
     from mirror.policy.patterns import PatternSet
+    from mirror.policy.releases import Rests
 
 Network = IPv4Network | IPv6Network
 
@@ -39,12 +40,27 @@ class Scope:
             return False
         if self.not_groups and not self.not_groups.isdisjoint(actor.groups):
             return False
-        return not self.networks or _within(actor.address, self.networks)
+        if not self.networks:
+            return True
+        # A record whose address was erased still tells which of the networks it was in.
+        return _within(actor.address, self.networks) if actor.address else any(str(one) in actor.networks for one in self.networks)
 
 
 def _within(address: str, networks: Sequence[Network]) -> bool:
     ip = _address(address)
     return ip is not None and any(ip in network for network in networks)
+
+
+def containing(networks: Sequence[Network], address: str) -> tuple[str, ...]:
+    """Those of `networks` that `address` is in, in text."""
+    ip = _address(address)
+    return () if ip is None else tuple(str(one) for one in networks if ip in one)
+
+
+def scoped_networks(policy: Policy) -> tuple[Network, ...]:
+    """Every network that a rule or an exception is scoped to, once each."""
+    scopes = [*(rule.scope for rule in policy.rules), *(one.scope for group in policy.exceptions.values() for one in group)]
+    return tuple(sorted({network for scope in scopes for network in scope.networks}, key=str))
 
 
 @lru_cache(maxsize=1024)
@@ -69,6 +85,19 @@ class Waived:
     reason: str
     requested_by: str
     approved_by: tuple[str, ...]
+    #: Of a release the one hold that it lifts, and what it rested on; None for an exception, which lifts the whole rule.
+    lifts: Effect | None = None
+    rests: Rests | None = None
+
+    def lifting(self, rule: Rule, effect: Effect, subject: Subject) -> bool:
+        """Whether it lifts `effect` of its rule here: of a release only the hold that it names, while it stands."""
+        if not self.covers(subject.own, subject.actor, subject.now):
+            return False
+        if self.lifts is None:
+            return True
+        if effect is not self.lifts or (effect is Effect.QUARANTINE and rule.release != "manual"):
+            return False
+        return self.rests is None or not self.rests.changed(rule, subject)
 
     def covers(self, view: View, actor: Actor, now: datetime) -> bool:
         """Whether it lifts its rule for this artifact, this actor, now."""
@@ -132,6 +161,7 @@ class Rule:
     release: str = "auto"
     waiver: str = "manual"
     applies_to: frozenset[str] = frozenset()
+    forbidden: bool = False  # `use: forbidden`
     #: The conditions that are asked of ancestors too, where `inherit`.
     identity: tuple[Condition, ...] = ()
     rest: tuple[Condition, ...] = ()

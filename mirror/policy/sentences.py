@@ -23,6 +23,7 @@ _MADE: Final = {
     "merge": ("is a merge of", "a merge of"),
     "quantized": ("is quantized from", "quantized from"),
     "distill": ("is distilled from", "distilled from"),
+    "component": ("contains or works with", "made with"),
 }
 _DERIVED: Final = ("is derived from", "derived from")
 #: Characters of a whole sentence: it travels in headers. Of a lineage the nearest and the furthest steps are told.
@@ -30,6 +31,7 @@ LIMIT: Final = 600
 _STEPS: Final = 4
 _PATH_LIMIT: Final = 120
 _SUGGESTED: Final = 3
+FORBIDDEN: Final = " Copies that are there already must not be used."
 _FILE_FACTS: Final = frozenset({"kind", "file", "size", "scan"})
 _SCANNED: Final = tuple(SCANS.values())
 _AWAITED: Final = tuple(SCANS[word] for word in sorted(AWAITED))
@@ -74,13 +76,14 @@ def _path(path: Sequence[Ancestor]) -> str:
 
 
 def sentence(
-    artifact: Artifact, effect: Effect, decisive: Sequence[Ruling], everything: Sequence[Ruling], available: datetime | None
+    artifact: Artifact, effect: Effect, decisive: Sequence[Ruling], everything: Sequence[Ruling], available: datetime | None,
+    instead: Sequence[str] = (),
 ) -> str:
     """The whole line of at most `LIMIT`, without decision id and contact. `decisive` are the rulings that decided, empty for a default."""
     name = title(artifact)
     if not decisive:
         if effect is Effect.DENY:
-            return _fitted("Blocked by the policy's default: ", name, f" is permitted by no rule{_doubted(everything)}.")
+            return _fitted("Blocked by the policy's default: ", name, f" is permitted by no rule{_doubted(everything)}.{_instead(instead)}")
         return _fitted("Permitted: no rule objects to ", name, ".")
     ruling = next((one for one in decisive if not one.hit.unknown), decisive[0])
     said = ruling.hit.cause.strip().rstrip(".")
@@ -90,12 +93,12 @@ def sentence(
     if effect is Effect.WARN:
         return _fitted(f"Warning by {head}", said, ".")
     if effect is Effect.DENY:
-        return _fitted(f"Blocked by {head}", said, f".{_instead(decisive)}")
-    return _fitted(f"Held by {head}", said, f"; {_scanned(ruling) or _until(effect, available)}.{_instead(decisive)}")
+        use = FORBIDDEN if any(one.rule.forbidden for one in decisive) else ""
+        return _fitted(f"Blocked by {head}", said, f".{use}{_instead(instead)}")
+    return _fitted(f"Held by {head}", said, f"; {_scanned(ruling) or _until(effect, available)}.{_instead(instead)}")
 
 
-def _instead(decisive: Sequence[Ruling]) -> str:
-    named = list(dict.fromkeys(one for ruling in decisive for one in ruling.rule.suggest))
+def _instead(named: Sequence[str]) -> str:
     more = f" and {len(named) - _SUGGESTED} more" if len(named) > _SUGGESTED else ""
     return f" Permitted instead: {', '.join(named[:_SUGGESTED])}{more}." if named else ""
 

@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mirror.core.nouns import HUGGINGFACE, Artifact, Kind, Project
-from mirror.policy.derive import CATALOGUE, PARTIAL, lineage_complete
+from mirror.policy.derive import CATALOGUE, PARTIAL, declared, lineage_complete
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -74,7 +74,7 @@ class View:
     """One project as identity conditions see it: the artifact's own, or an ancestor's. Names are case-folded."""
 
     __slots__ = (
-        "_graded", "ancestor", "countries", "ecosystem", "grade", "kind", "name", "owner", "path", "publisher", "revision",
+        "_graded", "ancestor", "countries", "ecosystem", "grade", "kind", "name", "owner", "partial", "path", "publisher", "revision",
     )  # fmt: skip
 
     def __init__(self, project: Project, publisher: Publisher | None, grade: str, countries: tuple[str, ...] | None) -> None:
@@ -85,6 +85,8 @@ class View:
         self.publisher = publisher
         self.grade = grade
         self.countries = countries
+        #: Whether publisher and countries are only what an uploader says: they can be held against it, and not for it.
+        self.partial = False
         self.revision = ""
         self.path = ""
         self.ancestor: Ancestor | None = None
@@ -131,6 +133,7 @@ class Subject:
         countries = facts.publisher_countries
         grade = publisher.confidence if publisher and known else countries.confidence if countries else "A"
         self.own = View(artifact.project, known, grade, countries.value if countries else None)
+        self.own.partial = declared(publisher) or declared(countries)
         self.own.revision, self.own.path = artifact.revision.casefold(), artifact.path.casefold()
         self.whole = not artifact.path
         self.country = actor.country.upper() if actor.country else ""

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.core.ports import Blobs, Source, Upstream
+    from mirror.proxy.share import Share
     from mirror.proxy.tuning import Tuning
+    from mirror.proxy.underway import Running
 
 #: What to read of a body whose size is not known: everything, to its end.
 ENDLESS: Final = Span(0, 2**63 - 1)
@@ -68,6 +70,8 @@ def _etag(headers: Sequence[tuple[str, str]], fallback: str) -> str:
 
 class BlobBody:
     """A verified blob in the store. Opened at its first read; from then on its removal does not disturb it."""
+
+    running: Running | None = None
 
     def __init__(
         self,
@@ -153,6 +157,8 @@ class Followed(Protocol):
 class FlightBody:
     """A reader of a file that is still arriving, at its own place. Made by `Flights.join`, after `Flight.opened`."""
 
+    running: Running | None = None
+
     def __init__(
         self, flight: Followed, store: Blobs, *, collapsed: bool, leave: Callable[[], None], doubt: Doubt
     ) -> None:
@@ -230,12 +236,14 @@ class PassBody:
     A part cannot be verified, so a range that reaches into the end is answered whole, unless it is a small read.
     """
 
-    def __init__(self, source: Source, upstream: Upstream, tuning: Tuning, size: int | None, key: str) -> None:
+    running: Running | None = None
+
+    def __init__(self, source: Source, upstream: Upstream, tuning: Tuning, size: int | None, key: str, share: Share) -> None:
         self.size = size
         self.etag = _etag(source.headers, "" if source.declared is None else f'"{source.declared.hex}"')
         self.headers, self.origin = source.headers, "fwd=miss"
         self.verified = source.declared is not None
-        self._source, self._upstream, self._tuning, self._key = source, upstream, tuning, key
+        self._source, self._upstream, self._tuning, self._key, self._share = source, upstream, tuning, key, share
 
     @property
     def path(self) -> Path | None:
@@ -250,7 +258,12 @@ class PassBody:
         return not small and _touches(spans, [Span(max(0, self.size - self._tuning.tail), self.size)])
 
     async def read(self, span: Span) -> AsyncIterator[bytes]:
-        """The bytes of `span`, fetched for this reader alone."""
+        """The bytes of `span`, fetched for this reader alone, one of a few: raises `UpstreamDown` where there are enough."""
+        with self._share.place():
+            async for chunk in self._checked(span):
+                yield chunk
+
+    async def _checked(self, span: Span) -> AsyncIterator[bytes]:
         whole = span.start == 0 and (self.size is None or span.stop >= self.size)
         declared = self._source.declared
         self.verified = self.verified and whole
@@ -308,7 +321,9 @@ class PassBody:
 async def _in_time(chunks: AsyncGenerator[bytes, None], seconds: float) -> bytes:
     """The next chunk, empty at the end. Raises `UpstreamDown` after `seconds`."""
     try:
-        return await asyncio.wait_for(anext(chunks, b""), seconds)
+        # Not wait_for, which forgets a cancellation that comes in the same turn as the chunk (Python before 3.12).
+        async with asyncio.timeout(seconds):
+            return await anext(chunks, b"")
     except TimeoutError:
         raise UpstreamDown("", "sends nothing") from None
 

@@ -7,7 +7,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from mirror.audit.redaction import redacted
@@ -29,6 +29,12 @@ HOLD_OFF: Final = timedelta(seconds=5)
 #: The part of a client's patience for which upstream is waited for where a last known page can be given: one request may
 #: need several pages, and a file after them.
 WITH_KNOWN: Final = 1 / 3
+#: For which part of its life again, and at most how long, a good page is still given at once while it is being asked for
+#: anew behind its readers (RFC 5861 section 3): for a page that is asked for all the time nobody waits. A life shorter
+#: than `BRIEF` is short because somebody waits for the change.
+BEHIND: Final = 1 / 20
+BEHIND_MOST: Final = timedelta(seconds=30)
+BRIEF: Final = timedelta(minutes=2)
 _MEMORY: Final = 64 * 1024 * 1024
 #: How many keys are known to be in nobody's index, so that a warm request runs no SQL.
 _ABSENT: Final = 20_000
@@ -73,6 +79,7 @@ class Documents:
     ) -> Document:
         """The page: fresh from the cache, else from upstream, else the last known one when upstream is down or slow.
 
+        One whose life ended a moment ago (`BEHIND`) is given as it is, and asked for anew behind it.
         A page that `shared` does not call public is kept under `key.scope`. 401, 403, 429 and 5xx are never kept.
         Raises `NotHere(offline=True)` when nothing is known and upstream may not be asked, and what `Upstream.ask` raises.
         """
@@ -92,6 +99,8 @@ class Documents:
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
             task.add_done_callback(_retrieved)
+        if known is not None and _just_over(known, now):
+            return known
         if known is not None:
             done, _ = await asyncio.wait((task,), timeout=self._patience.get(hub, PATIENCE) * WITH_KNOWN)
             if not done:  # the search goes on and ends in the cache
@@ -106,6 +115,10 @@ class Documents:
         if public is None or own is None:
             return own or public
         return own if own.fetched_at > public.fetched_at else public
+
+    def newest(self, key: DocumentKey) -> Document | None:
+        """The page under exactly this key, if it is in memory. What was stored since it was dropped from there is."""
+        return self._memory.get(key)
 
     async def _recall(self, key: DocumentKey) -> Document | None:
         """The page under exactly this key, from memory or the index. That there is none is remembered too."""
@@ -191,6 +204,13 @@ class Documents:
         while self._room < 0 and self._memory:
             _, dropped = self._memory.popitem(last=False)
             self._room += len(dropped.body)
+
+
+def _just_over(known: Document, now: datetime) -> bool:
+    """Whether the life of a good page ended a moment ago."""
+    if known.status != 200 or known.max_age is None or known.max_age < BRIEF:
+        return False
+    return known.max_age <= now - known.fetched_at < known.max_age + min(known.max_age * BEHIND, BEHIND_MOST)
 
 
 def _conditional(ask: Ask, known: Document | None) -> Ask:

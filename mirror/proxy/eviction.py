@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from mirror.core.errors import MirrorError
-from mirror.core.nouns import Artifact, Digest
+from mirror.core.nouns import Artifact, Blob, Digest
 from mirror.core.ports import BlobStore, Clock, Holding, HoldingIndex, Pin
 from mirror.policy.patterns import PatternSet, parse_pattern
 
@@ -32,11 +32,11 @@ InUse = Callable[[Digest], bool]
 
 
 class Eviction:
-    """The one that removes blobs to make room. `on_removed` is told the bytes of each."""
+    """The one that removes blobs to make room. `on_removed` is told of each, after its names have gone."""
 
     def __init__(
         self, index: HoldingIndex, store: BlobStore, clock: Clock, in_use: InUse, quota: int | None = None,
-        on_removed: Callable[[int], None] = lambda _: None,
+        on_removed: Callable[[Blob], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self._index, self._store, self._clock, self._in_use, self._quota = index, store, clock, in_use, quota
         self._turn, self._on_removed = asyncio.Lock(), on_removed
@@ -69,13 +69,17 @@ class Eviction:
             _LOG.error("not_evicted", digest=str(holding.blob.digest), fault=error.strerror)
             return 0
 
+    async def remove_idle(self, holding: Holding) -> int:
+        """As `remove`, but 0 and nothing done where somebody reads the blob at this moment."""
+        return 0 if self._in_use(holding.blob.digest) else await self.remove(holding)
+
     async def remove(self, holding: Holding) -> int:
         """Remove one blob and all its names; gives its bytes. The bytes go first: a name without bytes is a miss (P9)."""
         await self._store.remove(holding.blob.digest)
         await self._index.forget_blob(holding.blob.digest)
         if await self._store.find(holding.blob.digest) is not None:  # it landed anew between the two, and lost that name too
             await self._store.remove(holding.blob.digest)
-        self._on_removed(holding.blob.size)
+        self._on_removed(holding.blob)
         _LOG.info("evicted", digest=str(holding.blob.digest), bytes=holding.blob.size, last_used=holding.last_used.isoformat())
         return holding.blob.size
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ENDLESS: Final = 2**63 - 1
 #: An answer is left early only where at least so much of it is not needed.
 _READ_PAST: Final = 4 * BLOCK
+#: `Tuning.window` for a file out of a Xet store, whose readers may be Xet clients that ask for many ranges ahead of where they are.
+_AHEAD: Final = 1024 * BLOCK
 
 
 class Sink(Protocol):
@@ -245,7 +247,7 @@ class Fetch:
 
     def want(self, wanted: Span, *, late: bool) -> None:
         """A reader waits for `wanted`, for a while already if `late`: if nobody is near it, fetch it beside."""
-        size, window = self._sink.size, self._tuning.window
+        size, window = self._sink.size, _AHEAD if self._sink.source.ask.xet else self._tuning.window
         if size is None or not self._ranges or not self.etag or len(self._asked_for) >= self._tuning.extras:
             return
         if self._lead <= wanted.start < self._lead + window:

@@ -195,18 +195,22 @@ class Flight:
         except Exception as error:  # a task has no caller: whatever it is, the readers must hear of it
             self.error = error
         finally:
-            await self._settle(checkpoints)
-            await self._leave()
+            try:
+                await self._settle(checkpoints)
+            finally:  # given up first, and then ended with the process: cancelled twice
+                await self._leave()
 
     async def _leave(self) -> None:
         """Let go of the spool; what can be of use to a later flight stays on disk."""
         try:
             if self._spool is not None:
                 useless = self.size is None or isinstance(self.error, (IntegrityError, ValueError))
-                if self.blob is None and not useless:
-                    with contextlib.suppress(OSError, StoreFull):
-                        await self._spool.sync()
-                self._spool.close(discard=self.blob is None and useless)
+                try:
+                    if self.blob is None and not useless:
+                        with contextlib.suppress(OSError, StoreFull):
+                            await self._spool.sync()
+                finally:
+                    self._spool.close(discard=self.blob is None and useless)
         finally:
             self.stir()  # whatever became of the file, the readers hear how it ended
 

@@ -8,22 +8,27 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mirror.core.errors import IntegrityError, StoreFull, UpstreamDown
 from mirror.core.nouns import Blob, Digest, Span
 from mirror.core.ports import BlobStore, Body, Clock, Source, Upstream
 from mirror.proxy.bodies import ENDLESS, BlobBody, FlightBody, PassBody, Restarting, Sendable
 from mirror.proxy.flight import Flight
+from mirror.proxy.share import Share
 from mirror.proxy.transfer import transfer
 from mirror.proxy.tuning import Lanes, Tuning
 
 if TYPE_CHECKING:
     from mirror.proxy.withhold import Withholding
 
+#: Of the 128 connections that a hub's pool for files has (`upstream.client.Limits`).
+PASSING: Final = 64
+
 OnLanded = Callable[[str, Blob, Source], Awaitable[None]]
 OnFault = Callable[[IntegrityError, str], Awaitable[None]]
 OnEnded = Callable[[str], None]
+OnRemoved = Callable[[Digest], None]
 
 
 class Transfers(Protocol):
@@ -32,6 +37,7 @@ class Transfers(Protocol):
     on_landed: OnLanded
     on_fault: OnFault
     on_ended: OnEnded
+    on_removed: OnRemoved
 
     async def join(self, key: str, hub: str, source: Source) -> Body:
         """As `Flights.join`."""
@@ -43,11 +49,18 @@ class Transfers(Protocol):
         """As `Flights.in_flight`."""
 
 
+def passing(shares: dict[str, Share], hub: str) -> Share:
+    """What of a hub's connections may go to clients of a full cache, which each take one for themselves: half of them."""
+    if hub not in shares:
+        shares[hub] = Share(hub, "transfers through a full cache", PASSING)
+    return shares[hub]
+
+
 async def _ignore(*_: object) -> None:
     pass
 
 
-def _nothing(_: str) -> None:
+def _nothing(_: object) -> None:
     pass
 
 
@@ -56,7 +69,8 @@ class Flights:
 
     `on_landed(key, blob, source)` is awaited when a blob is in the store, before its last bytes leave. `on_fault(error,
     hub)` is awaited for each fetch whose bytes were not what was declared. `on_ended(key)` is called when the last flight
-    under a key is over, landed or not. All may be set after construction.
+    under a key is over, landed or not. `on_removed(digest)` is called when a blob was removed from the store, by eviction or
+    by hand. All may be set after construction.
     """
 
     def __init__(
@@ -75,6 +89,7 @@ class Flights:
         self.on_landed: OnLanded = on_landed
         self.on_fault: OnFault = on_fault
         self.on_ended: OnEnded = _nothing
+        self.on_removed: OnRemoved = _nothing
         self._store, self._upstream_of, self._clock = store, upstream_of, clock
         self._tuning, self._patience, self._lanes = tuning or Tuning(), patience or {}, lanes or {}
         self._flights: dict[str, Flight] = {}
@@ -82,6 +97,7 @@ class Flights:
         self._tasks: dict[Flight, asyncio.Task[None]] = {}
         self._doubted: dict[str, tuple[float, list[Span]]] = {}
         self._reading: Counter[Digest] = Counter()
+        self._shares: dict[str, Share] = {}
 
     async def join(self, key: str, hub: str, source: Source) -> Body:
         """A body of the file that `key` names, from the flight in the air or a new one, which resumes what is on disk.
@@ -111,6 +127,11 @@ class Flights:
         except StoreFull:
             self._left(flight)
             return await self._pass_through(key, hub, source)
+        except FileNotFoundError:  # it landed, and its file was removed before it could be opened: a miss (P9)
+            self._left(flight)
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+            return await self.join(key, hub, source)
         except BaseException:
             self._left(flight)
             raise
@@ -203,9 +224,9 @@ class Flights:
 
         Where the size is known the answer's head needs no upstream: it leaves at most `reply.body.FIRST` after this.
         """
-        opened = asyncio.ensure_future(flight.opened())
         try:
-            await asyncio.wait_for(opened, flight.patience * (0.9 if flight.source.size is None else 0.4))
+            async with asyncio.timeout(flight.patience * (0.9 if flight.source.size is None else 0.4)):
+                await flight.opened()
         except TimeoutError:
             if flight.size is None or not flight.has_spool:
                 raise UpstreamDown("", "no answer yet; the transfer goes on", retry_after=5.0) from None
@@ -232,7 +253,7 @@ class Flights:
             with contextlib.suppress(UpstreamDown):
                 async with transfer(self._upstream_of(hub), source.ask, 0, None, size=None) as answer:
                     size = answer.size
-        return PassBody(source, self._upstream_of(hub), self._tuned(hub), size, key)
+        return PassBody(source, self._upstream_of(hub), self._tuned(hub), size, key, passing(self._shares, hub))
 
     def _tuned(self, hub: str) -> Tuning:
         patience, lanes = self._patience.get(hub, self._tuning.patience), self._lanes.get(hub, self._tuning.lanes)
@@ -246,9 +267,11 @@ __all__ = [
     "Flights",
     "OnFault",
     "OnLanded",
+    "OnRemoved",
     "PassBody",
     "Restarting",
     "Sendable",
     "Transfers",
     "Tuning",
+    "passing",
 ]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from mirror.core.actor import Actor
-from mirror.core.decision import Admission, Effect, EventKind, RequestInfo, Verdict
+from mirror.core.decision import Admission, Basis, Effect, EventKind, RequestInfo, Verdict
 from mirror.core.errors import IntegrityError, NotHere, Refused
 from mirror.core.facts import Facts
 from mirror.core.http import cache_status
 from mirror.core.nouns import Artifact, Blob, Document, DocumentKey, Project
-from mirror.core.ports import Answer, Ask, Body, Clock, GrantIndex, Hub, PlaceIndex, Source
+from mirror.core.ports import Answer, Ask, Body, Clock, EventIndex, GrantIndex, Hub, PlaceIndex, Source
 from mirror.policy.derive import derive
 from mirror.policy.epoch import Epoch
 from mirror.policy.evaluate import evaluate
@@ -22,7 +23,9 @@ from mirror.proxy.documents import Documents
 from mirror.proxy.flights import Transfers
 from mirror.proxy.recorder import Recorder
 from mirror.proxy.shelf import Shelf
+from mirror.proxy.substitutes import Substitutes
 from mirror.proxy.timed import timed
+from mirror.proxy.underway import Attended, Running, Underway
 from mirror.proxy.warm import Key, Warm, WarmAnswers
 
 #: How many names of left-out files a `steered` event spells out.
@@ -49,11 +52,19 @@ class Gateway:
         self._epoch, self._documents, self._flights, self._shelf = epoch, documents, flights, shelf
         self._warm = WarmAnswers()
         self._hubs: dict[str, Hub] = {}
+        self._underway = Underway(epoch, self._hubs, recorder, clock)
         self._landing: dict[str, dict[str, tuple[Artifact, Source]]] = {}
         self._issuer = object()
+        self.substitutes: Substitutes | None = None
         flights.on_landed = self._landed
         flights.on_fault = self._fault
         flights.on_ended = self._ended
+        flights.on_removed = shelf.forget
+
+    def offer_substitutes(self, index: EventIndex) -> Substitutes:
+        """From now on a refusal names what `index` has on record as served and is permitted to the same client."""
+        self.substitutes = Substitutes(index, self._hubs)
+        return self.substitutes
 
     def register(self, hub: Hub) -> None:
         """Add a hub under its instance name."""
@@ -100,6 +111,10 @@ class Gateway:
 
     # --- judgement ------------------------------------------------------------------------------------------------
 
+    async def describe(self, artifact: Artifact, needs: frozenset[str]) -> Facts:
+        """What the artifact's hub says of it to somebody without a credential; see `core.ports.Hub.describe`."""
+        return await self._hubs[artifact.project.hub].describe(artifact, None, needs)
+
     async def judge(self, actor: Actor, artifact: Artifact, facts: Facts) -> Verdict:
         """A verdict without an event: for pages that leave out or mark what is denied."""
         epoch = self._epoch()
@@ -128,21 +143,37 @@ class Gateway:
         is allowed.
         """
         epoch = self._epoch()
+        needs = epoch.policy.needs_by_ecosystem[artifact.project.ecosystem]
         if facts is None:
-            needs = epoch.policy.needs_by_ecosystem[artifact.project.ecosystem]
             facts = await self._hubs[artifact.project.hub].describe(artifact, actor.credential, needs)
+        told = facts
         with timed("judge"):
-            facts = derive(facts, artifact, epoch.catalogue, epoch.lineage)
-            verdict = evaluate(epoch.policy, artifact, facts, actor, self.clock.now())
+            facts, now = derive(told, artifact, epoch.catalogue, epoch.lineage), self.clock.now()
+            verdict = evaluate(epoch.policy, artifact, facts, actor, now)
+        if not verdict.effect.serves and self.substitutes is not None:
+            instead = await self.substitutes.offer(epoch, actor, artifact, verdict, now)
+            if instead is not None:
+                facts = replace(facts, alternatives=instead)
+                verdict = evaluate(epoch.policy, artifact, facts, actor, now)
         status = None if verdict.effect.serves else refusal
         recorded = await self.recorder.decision(
-            _kind(verdict), actor, artifact, facts, verdict, epoch, info, detail if verdict.effect.serves else (), status
+            _kind(verdict), actor, artifact, facts, verdict, epoch, info, detail if verdict.effect.serves else (), status, at=now
         )  # fmt: skip
         if not verdict.effect.serves:
             with timed("record"):
                 await recorded.ticket.durable()
             raise Refused(recorded.decision)
-        return Admission(actor, artifact, recorded.decision, recorded.ticket, self._issuer)
+        basis = Basis(actor, artifact, told, needs, epoch.number, info, verdict.valid_until, recorded.decision.id)
+        return Admission(actor, artifact, recorded.decision, recorded.ticket, basis, self._issuer)
+
+    def relayed(self, actor: Actor, artifact: Artifact, info: RequestInfo, facts: Facts, *, whole: bool = False) -> Running:
+        """For an answer that is passed on as it comes, permitted on `facts`: judged again while it runs.
+
+        `whole`: it ends too when a rule could refuse a part of it (`reaching`).
+        """
+        epoch = self._epoch()
+        needs = epoch.policy.needs_by_ecosystem[artifact.project.ecosystem]
+        return Running(self._underway, Basis(actor, artifact, facts, needs, epoch.number, info, whole=whole))
 
     async def steered(
         self,
@@ -151,20 +182,25 @@ class Gateway:
         info: RequestInfo,
         left_out: Sequence[tuple[Artifact, Verdict]],
         revision: str = "",
-        facts: Facts | None = None,
+        facts_of: Callable[[Artifact], Facts] = lambda _artifact: Facts(),
     ) -> None:
         """Record that a page was served with `left_out` missing or marked: one event a page, repeats counted (P6).
 
-        `facts` are those that the page's files share.
+        The decision is that on the one refused most severely, which the detail names (`judged`), on its own facts: `facts_of`
+        tells what the page says of it. So it can be recomputed from the record like any other.
         """
         if not left_out:
             return
         _, worst = max(left_out, key=lambda pair: pair[1].effect)
+        one = next(artifact for artifact, verdict in left_out if verdict is worst)
         listed = tuple(str(artifact) for artifact, _ in left_out[:_LISTED])
-        detail = (("left_out", len(left_out)), ("artifacts", listed))
-        whole, epoch = Artifact(project, revision, ""), self._epoch()
-        shared = derive(facts or Facts(), whole, epoch.catalogue, epoch.lineage)
-        recorded = await self.recorder.decision(EventKind.STEERED, actor, whole, shared, worst, epoch, info, detail)
+        detail = (("left_out", len(left_out)), ("artifacts", listed), ("judged", str(one)))
+        whole, epoch, now = Artifact(project, revision, ""), self._epoch(), self.clock.now()
+        facts = derive(facts_of(one), one, epoch.catalogue, epoch.lineage)
+        # Judgements of pages are kept for a while: what is recorded is what holds now, if it still refuses.
+        verdict = evaluate(epoch.policy, one, facts, actor, now)
+        worst = worst if verdict.effect.serves else verdict
+        recorded = await self.recorder.decision(EventKind.STEERED, actor, whole, facts, worst, epoch, info, detail, at=now)
         await recorded.ticket.durable()
 
     async def note(
@@ -178,18 +214,51 @@ class Gateway:
     async def again(self, key: Key) -> Warm | None:
         """An answer that was just given to the same caller, counted as given once more; None where it must be found anew."""
         warm = self._warm.get(key, self._epoch().number, self.clock.now())
-        if warm is not None:
+        if warm is not None and warm.admission is not None:
             self.recorder.again(warm.admission.decision)
             await self._shelf.used(warm.admission.artifact)
         return warm
 
-    def remember(self, key: Key, admission: Admission, headers: tuple[tuple[str, str], ...], body: bytes | None, until: datetime) -> None:
+    def once_more(self, warm: Warm, now: datetime) -> bool:
+        """Whether an answer that `again` gave may be given yet another time, at `now`; then it is counted as `again` does.
+
+        Raises `LedgerDown`.
+        """
+        if not warm.lasts(self._epoch().number, now):
+            return False
+        if warm.admission is not None:
+            self.recorder.again(warm.admission.decision)
+            self._shelf.seen(warm.entry, now)
+        return True
+
+    def remember(
+        self,
+        key: Key,
+        admission: Admission | None,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes | None,
+        until: datetime,
+        stands: Callable[[], bool],
+        status: int = 200,
+    ) -> None:
         """Keep an answer for the few seconds in which it may be given again, never past `until`, when page or right end.
 
-        Nothing is kept of an admission that is not on disk: counts of what never came into the ledger stand for nothing (P6).
+        `stands` is asked before each use. Nothing is kept of an admission that is not on disk: counts of what never came into
+        the ledger stand for nothing (P6). `admission` is None for a page on which nothing is left out.
         """
-        if admission.issuer is self._issuer and admission.ticket.is_durable:
-            self._warm.put(key, admission, headers, body, until=until, epoch=self._epoch().number, now=self.clock.now())
+        if admission is None or (admission.issuer is self._issuer and admission.ticket.is_durable):
+            epoch, now = self._epoch().number, self.clock.now()
+            entry = "" if admission is None else admission.artifact.identity
+            self._warm.put(key, Warm(admission, status, headers, body, epoch, now, until, stands, entry))
+
+    def newest(self, key: DocumentKey) -> Document | None:
+        """The page as last stored, if it is in memory; see `Documents.newest`."""
+        return self._documents.newest(key)
+
+    def replaced(self, document: Document) -> bool:
+        """Whether another page has taken this one's place since."""
+        found = self._documents.newest(document.key)
+        return found is not None and found is not document
 
     # --- bytes ----------------------------------------------------------------------------------------------------
 
@@ -204,14 +273,14 @@ class Gateway:
         with timed("rights"):
             source = await self._hubs[artifact.project.hub].locate(artifact, admission.actor.credential)
         blob = await self._shelf.find(artifact, source)
-        if blob is not None:
-            await self._shelf.used(artifact)
-            body: Body = self._flights.hit(blob, source)
-        elif self.offline:
+        body = None if blob is None else await self._hit(artifact, blob, source)
+        if body is None and self.offline:
             raise NotHere(str(artifact), offline=True)
-        else:
+        if body is None:
             with timed("fetch"):
                 body = await self._fly(artifact, source)
+        if isinstance(body, Attended):
+            body.running = Running(self._underway, admission.basis)
         try:
             with timed("record"):
                 await admission.ticket.durable()
@@ -224,6 +293,17 @@ class Gateway:
         """`Cache-Status` for an answer to HEAD, which opens nothing: what a GET would find in the store (RFC 9211)."""
         blob = await self._shelf.find(artifact, source)
         return cache_status("fwd=miss" if blob is None else "hit", verified=source.declared is not None)
+
+    async def _hit(self, artifact: Artifact, blob: Blob, source: Source) -> Body | None:
+        """A stored file, open: from here on its removal disturbs nobody. None where it was removed this very moment, a miss (P9)."""
+        body = self._flights.hit(blob, source)
+        try:
+            _ = body.handle
+        except IntegrityError:
+            await body.close()
+            return None
+        await self._shelf.used(artifact)
+        return body
 
     async def _fly(self, artifact: Artifact, source: Source) -> Body:
         sha256 = source.declared if source.declared and source.declared.algorithm == "sha256" else None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Final, TypeVar
 
 import structlog
@@ -19,7 +20,9 @@ from mirror.core.facts import Facts
 from mirror.core.ids import ulid
 from mirror.core.nouns import Artifact
 from mirror.core.ports import Archive, Clock, Ledger, Ticket
+from mirror.policy.derive import origin_known
 from mirror.policy.epoch import Epoch
+from mirror.policy.rules import Network, containing, scoped_networks
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -60,6 +63,9 @@ class Recorder:
         self._archived: OrderedDict[str, bool] = OrderedDict()  # False: looked for, and nowhere
         self._noted: OrderedDict[Hashable, datetime] = OrderedDict()
         self._gathering: dict[Hashable, tuple[list[int], asyncio.Task[None]]] = {}
+        self._cited: tuple[Epoch, str, tuple[Network, ...]] | None = None
+        #: Permitted answers about files so far, by (hub, what is known of their origin: `known`, `in_part`, `unknown`).
+        self.origins: Counter[tuple[str, str]] = Counter()
 
     # --- decisions ------------------------------------------------------------------------------------------------
 
@@ -74,10 +80,12 @@ class Recorder:
         info: RequestInfo,
         detail: tuple[tuple[str, object], ...] = (),
         status: int | None = None,
+        *,
+        at: datetime | None = None,
     ) -> Recorded:
         """Give the decision its place: a new event, or one more answer to the event that is there.
 
-        `status` is that of the answer where it is not the verdict's own. The evidence is archived before the event that
+        `status` is that of the answer where it is not the verdict's own, `at` the time that was judged with. The evidence is archived before the event that
         cites it. Durable when the ticket says so. Raises `LedgerDown` also where the evidence cannot be archived.
         """
         await self._keep_pages(facts)
@@ -87,22 +95,29 @@ class Recorder:
         key = (kind, status, actor.name, actor.address, actor.groups, actor.country, artifact.identity, epoch.number)
         while (known := self._same(key, verdict, now)) is not None:
             if known.ticket.is_durable or await _written(known.ticket):
+                self._tally(known.decision)
                 self._recorded.move_to_end(key)
                 ticket = self._ledger.repeat(known.decision, must_be_durable=not verdict.effect.serves)
                 return known if verdict.effect.serves else replace(known, ticket=ticket)
             if self._recorded.get(key) is known:
                 del self._recorded[key]  # a count of what never came into the ledger would stand for nothing (P6)
         # From here to `_keep` nothing is awaited: equal answers that come up at the same time find this one.
-        decision = self._decide(actor, artifact, facts, verdict, epoch, info, now, status)
+        decision = self._decide(actor, artifact, facts, verdict, epoch, info, at or now, status)
         ticket = self._ledger.record(Event(kind=kind, at=now, actor=actor, decision=decision, detail=detail))
         recorded = Recorded(decision, ticket)
         _keep(self._recorded, key, recorded, _DECISIONS)
         _keep(self._by_id, decision.id, decision, _DECISIONS)
+        self._tally(decision)
         return recorded
+
+    def _tally(self, decision: Decision) -> None:
+        if decision.verdict.effect.serves and decision.artifact.path:
+            self.origins[decision.artifact.project.hub, origin_known(decision.facts)] += 1
 
     def again(self, decision: Decision) -> None:
         """One more answer to an allowed decision that is durable already. Raises `LedgerDown` when nothing can be recorded."""
         self._ledger.repeat(decision, must_be_durable=False)
+        self._tally(decision)
 
     def _same(self, key: Hashable, verdict: Verdict, now: datetime) -> Recorded | None:
         """The event of which this answer would be a repeat."""
@@ -131,13 +146,14 @@ class Recorder:
         sentence = verdict.sentence
         if verdict.effect > Effect.WARN:
             sentence += f" Decision {identity}; ask at {self.contact}." if self.contact else f" Decision {identity}."
+        rulebook, networks = self._grounds(epoch)
         return Decision(
             id=identity,
             at=now,
             verdict=verdict,
             sentence=sentence,
             artifact=artifact,
-            actor=actor,
+            actor=replace(actor, networks=containing(networks, actor.address)) if networks else actor,
             facts=facts,
             policy=epoch.policy.digest,
             catalogue=epoch.catalogue.digest,
@@ -145,7 +161,14 @@ class Recorder:
             request=info,
             status=status,
             contact=self.contact,
+            rulebook=rulebook,
         )
+
+    def _grounds(self, epoch: Epoch) -> tuple[str, tuple[Network, ...]]:
+        """What every decision under an epoch cites; worked out once."""
+        if self._cited is None or self._cited[0] is not epoch:
+            self._cited = epoch, sha256(epoch.manifest).hexdigest(), scoped_networks(epoch.policy)
+        return self._cited[1:]
 
     # --- evidence -------------------------------------------------------------------------------------------------
 

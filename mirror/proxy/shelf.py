@@ -7,7 +7,7 @@ from collections import OrderedDict
 from datetime import datetime, timedelta
 from typing import Final
 
-from mirror.core.nouns import Artifact, Blob, Entry
+from mirror.core.nouns import Artifact, Blob, Digest, Entry
 from mirror.core.ports import Blobs, Clock, EntryIndex, Source
 
 _REMEMBERED: Final = 20_000
@@ -22,6 +22,7 @@ class Shelf:
     def __init__(self, entries: EntryIndex, store: Blobs, clock: Clock) -> None:
         self._entries, self._store, self._clock = entries, store, clock
         self._known: OrderedDict[str, Entry] = OrderedDict()
+        self._names: dict[Digest, set[str]] = {}  # of `_known`, by bytes
         self._used: dict[str, datetime] = {}
         self._written = clock.now()
 
@@ -35,6 +36,7 @@ class Shelf:
             blob = await self._store.find(entry.blob.digest)
             if blob is not None and blob.size == entry.blob.size:
                 return blob
+            self.forget(entry.blob.digest)  # by whomever it was removed: with the bytes go their names
         if source.declared is None or source.declared.algorithm != "sha256":
             return None
         blob = await self._store.find(source.declared)
@@ -51,15 +53,24 @@ class Shelf:
     async def used(self, artifact: Artifact) -> None:
         """A hit was served."""
         now = self._clock.now()
-        self._used[artifact.identity] = now
+        self.seen(artifact.identity, now)
         if len(self._used) >= _USES or abs(now - self._written) >= _WITHIN:
             await self.flush()
+
+    def seen(self, entry: str, now: datetime) -> None:
+        """A hit was served at `now` from an entry of this identity; the next `used` writes it down."""
+        self._used[entry] = now
 
     async def flush(self) -> None:
         """Write down when entries were last used."""
         used, self._used, self._written = self._used, {}, self._clock.now()
         if used:
             await asyncio.shield(self._entries.touch_entries(used))
+
+    def forget(self, digest: Digest) -> None:
+        """A blob was removed, and its names with it. Bytes that come back come under the names that then ask for them."""
+        for identity in self._names.pop(digest, ()):
+            self._known.pop(identity, None)
 
     async def _entry(self, artifact: Artifact) -> Entry | None:
         entry = self._known.get(artifact.identity)
@@ -70,7 +81,15 @@ class Shelf:
         return entry
 
     def _remember(self, entry: Entry) -> None:
+        self._drop(entry.artifact.identity)
         self._known[entry.artifact.identity] = entry
-        self._known.move_to_end(entry.artifact.identity)
+        self._names.setdefault(entry.blob.digest, set()).add(entry.artifact.identity)
         while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+            self._drop(next(iter(self._known)))
+
+    def _drop(self, identity: str) -> None:
+        entry = self._known.pop(identity, None)
+        if entry is not None and (names := self._names.get(entry.blob.digest)) is not None:
+            names.discard(identity)
+            if not names:
+                del self._names[entry.blob.digest]

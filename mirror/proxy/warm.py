@@ -9,8 +9,8 @@ counted in the ledger like any other answer (P6).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,8 +18,9 @@ from mirror.core.decision import Admission
 
 #: How long an answer may be given again: short beside everything that it rests on.
 LIFE: Final = timedelta(seconds=5)
-#: The largest body that is kept.
+#: The largest file that is kept, and the largest page: that one is in memory in any case.
 SMALL: Final = 64 * 1024
+PAGE: Final = 256 * 1024
 _ROOM: Final = 64 * 1024 * 1024
 _EACH: Final = 2048  # bytes that an answer takes beside its body and its texts, roughly
 
@@ -29,14 +30,25 @@ Key = tuple[Hashable, ...]
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """One whole answer. `body` is None for HEAD; `epoch` numbers the rules under which it was admitted."""
+    """One whole answer. `body` is None where none is sent; `epoch` numbers the rules under which it was given.
 
-    admission: Admission
+    `admission` is None for a page on which nothing is left out: no event stands for it. `stands` says whether the pages that
+    it was made from are still the newest ones.
+    """
+
+    admission: Admission | None
+    status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes | None
     epoch: int
     given_at: datetime
     until: datetime
+    stands: Callable[[], bool]
+    entry: str = ""  # of the cached file, where it is one
+
+    def lasts(self, epoch: int, now: datetime) -> bool:
+        """Whether it may be given at `now` under the rules numbered `epoch`. A clock set back ends it too."""
+        return self.epoch == epoch and self.given_at <= now < self.until and self.stands()
 
 
 class WarmAnswers:
@@ -47,26 +59,20 @@ class WarmAnswers:
         self._kept: OrderedDict[Key, Warm] = OrderedDict()
 
     def get(self, key: Key, epoch: int, now: datetime) -> Warm | None:
-        """The answer under `key`, if it may be given at `now` under the rules numbered `epoch`. A clock set back ends it too."""
+        """The answer under `key`, if it may be given at `now` under the rules numbered `epoch`."""
         warm = self._kept.get(key)
-        if warm is None:
-            return None
-        if warm.epoch != epoch or not warm.given_at <= now < warm.until:
+        if warm is not None and not warm.lasts(epoch, now):
             self._drop(key)
             return None
         return warm
 
-    def put(
-        self, key: Key, admission: Admission, headers: tuple[tuple[str, str], ...], body: bytes | None, *, until: datetime, epoch: int, now: datetime
-    ) -> None:  # fmt: skip
-        """Keep an answer that was given at `now`, unless something that it rests on has no time left.
-
-        `until` is how long page and right are good for.
-        """
-        end = min(now + LIFE, until, admission.decision.verdict.valid_until or until)
+    def put(self, key: Key, warm: Warm) -> None:
+        """Keep an answer that was just given, for `LIFE` at most, unless something that it rests on has no time left."""
+        verdict = warm.admission.decision.verdict if warm.admission is not None else None
+        end = min(warm.given_at + LIFE, warm.until, verdict.valid_until or warm.until if verdict is not None else warm.until)
         self._drop(key)
-        if now < end:
-            self._kept[key] = warm = Warm(admission, headers, body, epoch, now, end)
+        if warm.given_at < end:
+            self._kept[key] = warm = replace(warm, until=end)
             self._used += _weight(key, warm)
             while self._used > self._room:
                 self._drop(next(iter(self._kept)))

@@ -33,6 +33,9 @@ from mirror.core.http import (
 )
 from mirror.core.nouns import Span
 from mirror.proxy.bodies import ENDLESS, Restarting, Sendable
+from mirror.proxy.underway import Attended, CutShort
+from mirror.reply.ending import end
+from mirror.reply.kernel import STRETCH, flushed, send_some
 from mirror.reply.patience import left
 
 if TYPE_CHECKING:
@@ -41,15 +44,14 @@ if TYPE_CHECKING:
 
     from aiohttp.abc import AbstractStreamWriter
 
+    from mirror.core.http import Outcome
     from mirror.core.ports import Body
-    from mirror.store.handle import Handle
+    from mirror.proxy.underway import Running
 
 T = TypeVar("T")
 
 #: How long the first bytes may keep the headers waiting, in seconds: half of what clients wait for them.
 FIRST: Final = 5.0
-#: Most bytes of one `sendfile` call.
-_STRETCH: Final = 1024 * 1024
 #: What this module says itself, or what belongs to a connection.
 _OURS: Final = frozenset(
     [
@@ -84,7 +86,8 @@ async def respond(
 
     `headers` are sent as they are (but for those that frame the message); `etag` verbatim, "" for none. `send_body`
     False answers as to HEAD. Raises the body's error only while nothing has been sent; afterwards the connection ends
-    short and `BlobResponse.failure` holds the error. A client that leaves is no error.
+    short and `BlobResponse.failure` holds the error, and so it is where rules that come into force meanwhile refuse the
+    rest (`proxy.underway`). A client that leaves is no error.
     """
     try:
         outcome = select(
@@ -96,22 +99,16 @@ async def respond(
         )
         if isinstance(outcome, Partial) and isinstance(body, Restarting) and body.must_restart(outcome.spans):
             outcome = Full()
-        answer = _Answer(request, body, list(headers), etag, last_modified)
-        match outcome:
-            case Full() if send_body:
-                return await answer.whole()
-            case Partial(spans) if len(spans) == 1:
-                return await answer.part(spans[0])
-            case Partial(spans):
-                return await answer.parts(spans)
-            case Full():
-                return await answer.only_head()
-            case NotModified():
-                return await answer.bare(304)
-            case PreconditionFailed():
-                return await answer.bare(412)
-            case Unsatisfiable():
-                return await answer.bare(416)
+        running = body.running if isinstance(body, Attended) else None
+        answer = _Answer(request, body, list(headers), etag, last_modified, running)
+        if running is None:
+            return await answer.outcome(outcome, send_body=send_body)
+        running.size = body.size
+        try:
+            with running:
+                return await answer.outcome(outcome, send_body=send_body)
+        except CutShort as cut:
+            return answer.cut(cut)
     finally:
         await body.close()
 
@@ -143,11 +140,40 @@ class _Answer:
     headers: list[tuple[str, str]]
     etag: str
     last_modified: datetime | None
+    running: Running | None
+    begun: BlobResponse | None = None
+
+    async def outcome(self, outcome: Outcome, *, send_body: bool) -> BlobResponse:
+        match outcome:
+            case Full() if send_body:
+                return await self.whole()
+            case Partial(spans) if len(spans) == 1:
+                return await self.part(spans[0])
+            case Partial(spans):
+                return await self.parts(spans)
+            case Full():
+                return await self.only_head()
+            case NotModified():
+                return await self.bare(304)
+            case PreconditionFailed():
+                return await self.bare(412)
+            case Unsatisfiable():
+                return await self.bare(416)
+
+    def cut(self, cut: CutShort) -> BlobResponse:
+        """End it where it is. Raises what the client is told to whom nothing was said yet."""
+        response = self.begun
+        if response is None:
+            raise cut.answer() from None
+        response.failure = cut
+        response.force_close()
+        end(self.request.transport)
+        return response
 
     async def whole(self) -> BlobResponse:
         size = self.body.size
         span = ENDLESS if size is None else Span(0, size)
-        source = _Source(self.request, self.body, span)
+        source = _Source(self.request, self.body, span, self.running)
         await source.first()
         response = self._response(200)
         if size is not None:
@@ -159,7 +185,7 @@ class _Answer:
         return await self._send(response, [(b"", source)], b"")
 
     async def part(self, span: Span) -> BlobResponse:
-        source = _Source(self.request, self.body, span)
+        source = _Source(self.request, self.body, span, self.running)
         await source.first()
         response = self._response(206)
         response.headers[hdrs.CONTENT_RANGE] = content_range(span, self.body.size or 0)
@@ -177,7 +203,7 @@ class _Answer:
                 f"\r\n--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {content_range(span, self.body.size or 0)}\r\n\r\n".encode(
                     "latin-1", "replace"
                 ),
-                _Source(self.request, self.body, span),
+                _Source(self.request, self.body, span, self.running),
             )
             for span in spans
         ]
@@ -224,6 +250,7 @@ class _Answer:
     async def _send(
         self, response: BlobResponse, sections: Sequence[tuple[bytes, _Source]], closing: bytes
     ) -> BlobResponse:
+        self.begun = response
         try:
             writer = await response.prepare(self.request)
             if writer is None:
@@ -251,9 +278,10 @@ class _Answer:
 class _Source:
     """One span of a body on its way out."""
 
-    def __init__(self, request: web.Request, body: Body, span: Span) -> None:
+    def __init__(self, request: web.Request, body: Body, span: Span, running: Running | None) -> None:
         self.span = span
         self._request, self._body = request, body
+        self._running, self.sent = running, 0
         self._chunks: AsyncIterator[bytes] | None = None
         self._next: asyncio.Future[bytes] | None = None
         self._sendable = body if isinstance(body, Sendable) and body.handle is not None else None
@@ -264,7 +292,8 @@ class _Source:
             return
         if self._sendable is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sendable.available(self.span, self.span), left(self._request, FIRST))
+                async with asyncio.timeout(left(self._request, FIRST)):
+                    await self._sendable.available(self.span, self.span)
             return
         following = self._pull()
         await asyncio.wait({following}, timeout=left(self._request, FIRST))
@@ -291,6 +320,11 @@ class _Source:
         if closing is not None:
             await closing()
 
+    def _left(self, count: int) -> None:
+        self.sent += count
+        if self._running is not None:
+            self._running.sent += count
+
     def _pull(self) -> asyncio.Future[bytes]:
         if self._chunks is None:
             self._chunks = self._body.read(self.span)
@@ -298,16 +332,15 @@ class _Source:
         return self._next
 
     async def _by_hand(self, writer: AbstractStreamWriter) -> None:
-        sent = 0
         following = self._next or self._pull()
         while chunk := await while_connected(self._request, following):
             # Read ahead by one piece: the disk and the network at the same time.
             following = self._pull()
-            sent += len(chunk)
+            self._left(len(chunk))
             await writer.write(chunk)
             await writer.drain()
-        if self.span != ENDLESS and sent != len(self.span):
-            raise IntegrityError("body", f"{len(self.span)} bytes", f"{sent} bytes")
+        if self.span != ENDLESS and self.sent != len(self.span):
+            raise IntegrityError("body", f"{len(self.span)} bytes", f"{self.sent} bytes")
 
     async def _by_kernel(self, body: Sendable, writer: AbstractStreamWriter) -> None:
         writer.send_headers()
@@ -315,7 +348,7 @@ class _Source:
         handle = body.handle
         if handle is None:
             raise ValueError("nothing to send from")
-        await _flushed(self._request)
+        await flushed(self._request)
         out = os.dup(peer.fileno())
         try:
             position = self.span.start
@@ -327,28 +360,11 @@ class _Source:
                     some = await while_connected(self._request, body.available(wanted, self.span))
                 if not len(some):
                     raise IntegrityError("body", f"{self.span.stop} bytes", f"{position} bytes")
-                done = await self._stretch(out, handle, Span(position, min(some.stop, position + _STRETCH)))
-                position += done
-                writer.output_size += done
+                await send_some(self._request, out, handle, Span(position, min(some.stop, position + STRETCH)), self._left)
+                writer.output_size += self.span.start + self.sent - position
+                position = self.span.start + self.sent
         finally:
             os.close(out)
-
-    async def _stretch(self, out: int, handle: Handle, span: Span) -> int:
-        """Send some of `span`; gives how many bytes. Yields to others even when the client is fast."""
-        if self._request.transport is None or self._request.transport.is_closing():
-            raise ConnectionResetError("the client left")
-        try:
-            if _in_memory(handle.fileno(), span):
-                done = os.sendfile(out, handle.fileno(), span.start, len(span))
-                await asyncio.sleep(0)
-            else:
-                done = await _uncancelled(handle.run(_sendfile, out, span))
-        except BlockingIOError:
-            await _writable(out)
-            return 0
-        if not done:
-            raise IntegrityError("body", f"{span.stop} bytes", f"{span.start} bytes")
-        return done
 
 
 async def _following(chunks: AsyncIterator[bytes]) -> bytes:
@@ -357,61 +373,6 @@ async def _following(chunks: AsyncIterator[bytes]) -> bytes:
         if chunk:
             return chunk
     return b""
-
-
-def _sendfile(descriptor: int, out: int, span: Span) -> int:
-    return os.sendfile(out, descriptor, span.start, len(span))
-
-
-def _in_memory(descriptor: int, span: Span) -> bool:
-    """Whether sending `span` would probably not wait for the disk (preadv2(2), RWF_NOWAIT)."""
-    probe = bytearray(1)
-    try:
-        for offset in (span.start, span.stop - 1):
-            os.preadv(descriptor, [probe], offset, os.RWF_NOWAIT)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # not every file system can tell
-    return True
-
-
-async def _uncancelled(work: Awaitable[T]) -> T:
-    """Await `work` to its end even when cancelled: its thread uses a descriptor that we are about to close."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
-
-
-async def _writable(out: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-
-    def tell() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_writer(out, tell)
-    try:
-        await ready
-    finally:
-        loop.remove_writer(out)
-
-
-async def _flushed(request: web.Request) -> None:
-    """Until what the transport buffers has left: the kernel must not overtake it."""
-    turns = 0
-    while True:
-        transport = request.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the client left")
-        if not transport.get_write_buffer_size():
-            return
-        turns += 1
-        await asyncio.sleep(0 if turns < 8 else 0.005)
 
 
 async def while_connected(request: web.Request, work: Awaitable[T]) -> T:

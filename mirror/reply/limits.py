@@ -70,7 +70,7 @@ class Limits:
         if own:
             rates = [rate for rate in own if rate is not None]
             return max(rates, key=lambda rate: rate.requests / rate.seconds) if len(rates) == len(own) else None
-        return (self.anonymous or self.default) if actor.credential is None else self.default
+        return (self.anonymous or self.default) if _nameless(actor) else self.default
 
     def count(self, actor: Actor, now: float) -> Allowed | None:
         """Count one request. None where nothing limits this client. `now` is monotonic seconds."""
@@ -78,13 +78,18 @@ class Limits:
         if rate is None:
             return None
         place = _place(actor.address)
-        if actor.credential is None:
+        if _nameless(actor):
             return Allowed(rate, self.meter.take(place, rate, now))
-        if actor.name not in self.meter:
+        if actor.token is None and actor.name not in self.meter:
             door = self.meter.take(f"new {place}", rate, now, max(1, rate.requests // _NEWCOMER))
             if not door.permitted:
                 return Allowed(rate, door)
         return Allowed(rate, self.meter.take(actor.name, rate, now))
+
+
+def _nameless(actor: Actor) -> bool:
+    """Whether a client is known by its address alone. Who goes by the organisation's token has shown nothing for it."""
+    return actor.token is None and (actor.credential is None or actor.credential.exchanged)
 
 
 class RateRow(Protocol):

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from mirror.core.canonical import instant
 from mirror.core.decision import Effect
+from mirror.policy.substitutes import split
 
 if TYPE_CHECKING:
     from mirror.core.decision import Decision
@@ -104,6 +105,13 @@ def _waiver(decision: Decision) -> str:
     return f"For an exception {whom}, naming decision {decision.id}."
 
 
+def _alternatives(decision: Decision) -> list[dict[str, str]]:
+    """What to take instead, with why each was chosen."""
+    found = decision.facts.alternatives
+    told = found.value or () if found is not None else [f"{one}: named by the rule" for one in decision.verdict.suggestions]
+    return [{"artifact": name, "why": why} for name, why in map(split, told)]
+
+
 def refuse(call: Call, decision: Decision, dialect_headers: Iterable[tuple[str, str]] = ()) -> web.Response:
     """The refusal of DESIGN 6 without what only one ecosystem needs, which comes in `dialect_headers`."""
     url = decision_url(call, decision.id)
@@ -128,6 +136,8 @@ def refuse(call: Call, decision: Decision, dialect_headers: Iterable[tuple[str, 
             "reason": determining.cause if determining else "the default action is to deny",
             "basis": determining.basis if determining else "",
             "suggestions": list(decision.verdict.suggestions),
+            "alternatives": _alternatives(decision),
+            "use": "forbidden" if decision.verdict.forbidden else None,
             "contact": decision.contact,
             "waiver": _waiver(decision),
             "available_from": (

@@ -61,18 +61,25 @@ Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A row of the table: methods and a pattern that must match the whole raw path below the mount."""
+    """A row of the table: methods and a pattern that must match the whole raw path below the mount.
+
+    `identified` gives the request by which it is told who asks, where that is not the request itself.
+    """
 
     name: str
     methods: frozenset[str]
     pattern: re.Pattern[str]
     handling: Handling
     handler: Handler
+    identified: Callable[[web.Request], web.Request] | None = None
 
 
-def route(name: str, methods: str, pattern: str, handling: Handling, handler: Handler) -> Route:
+def route(
+    name: str, methods: str, pattern: str, handling: Handling, handler: Handler,
+    identified: Callable[[web.Request], web.Request] | None = None,
+) -> Route:  # fmt: skip
     """A row from readable parts: `methods` are separated by spaces, `pattern` is a regular expression."""
-    return Route(name, frozenset(methods.split()), re.compile(pattern), handling, handler)
+    return Route(name, frozenset(methods.split()), re.compile(pattern), handling, handler, identified)
 
 
 class Dialect(Protocol):

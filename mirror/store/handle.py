@@ -8,7 +8,7 @@ import os
 import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _READERS = ThreadPoolExecutor(8, thread_name_prefix="read")
+#: Up to so many bytes are read in the event loop, where that need not wait for a disk.
+_FEW: Final = 64 * 1024
 
 
 class Handle:
@@ -49,7 +51,20 @@ class Handle:
 
     async def read(self, span: Span) -> bytes:
         """Exactly the bytes of `span`. Raises `OSError` (EIO) when the file ends before."""
-        return await self.run(read_span, span)
+        data = self._at_once(span) if len(span) <= _FEW else None
+        return await self.run(read_span, span) if data is None else data
+
+    def _at_once(self, span: Span) -> bytes | None:
+        """The bytes, if they are in memory: then a thread takes longer than they do (preadv2(2), RWF_NOWAIT). Else None."""
+        data = bytearray(len(span))
+        with self._guard:
+            if self.closed:
+                return None
+            try:
+                count = os.preadv(self._descriptor, [data], span.start, os.RWF_NOWAIT)
+            except OSError:  # EAGAIN; EOPNOTSUPP where the file system knows no such thing
+                return None
+        return bytes(data) if count == len(data) else None
 
     def close(self) -> None:
         """Let go; fine to call twice."""

@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import struct
+import threading
 import zlib
 from typing import TYPE_CHECKING, Final
 
@@ -52,6 +53,8 @@ class DiskSpool:
         self._claimed = SpanSet()
         self._reach = 0
         self._syncing = asyncio.Lock()
+        self._mapping = threading.Lock()
+        self._claims = self._mapped = 0
         self._adopted = False
 
     @property
@@ -91,7 +94,7 @@ class DiskSpool:
         async with self._syncing:
             self._present.remove(span)
             self._claimed = _whole_blocks(self._present, self.size, within=self._claimed)
-            await self._handle.run(_replace_map, self.map_path, self._encoded(self._claimed))
+            await self._claim(self._claimed)
 
     async def sync(self) -> None:
         """Make what has arrived durable, then claim its whole blocks. Nothing to do for an adopted file."""
@@ -101,8 +104,19 @@ class DiskSpool:
             blocks = _whole_blocks(self._present, self.size)
             await self._handle.run(os.fdatasync)
             if self.size is not None:
-                await self._handle.run(_replace_map, self.map_path, self._encoded(blocks))
+                await self._claim(blocks)
             self._claimed = blocks
+
+    async def _claim(self, blocks: SpanSet) -> None:
+        """Put these blocks into the map. A caller who is cancelled leaves a thread behind, which must not undo what came later."""
+        self._claims += 1
+        await self._handle.run(self._replace_map, self._claims, self._encoded(blocks))
+
+    def _replace_map(self, _: int, claim: int, content: bytes) -> None:
+        with self._mapping:
+            if claim > self._mapped:
+                _replace(self.map_path, content)
+                self._mapped = claim
 
     def close(self, *, discard: bool) -> None:
         """Let go of the file, and of the disk's copy too if `discard` (an adopted file stays where it is)."""
@@ -209,7 +223,7 @@ def _decoded(path: Path, size: int | None) -> list[Span]:
     return [Span(number * BLOCK, min(size, (number + 1) * BLOCK)) for number in numbers]
 
 
-def _replace_map(_: int, path: Path, content: bytes) -> None:
+def _replace(path: Path, content: bytes) -> None:
     fresh = path.with_suffix(".map-new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:

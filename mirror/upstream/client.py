@@ -193,7 +193,7 @@ class HttpUpstream:
         if origin(url) != self._first:
             return None, ""
         if ask.credential is not None:
-            return ask.credential.header, ask.credential.fingerprint
+            return ask.credential.header or None, ask.credential.fingerprint
         return (f"Bearer {self._token}", _SERVICE) if ask.use_service_token and self._token else (None, "")
 
     async def _persist(self, hop: _Hop, go: Callable[[_Hop, float], Awaitable[T]], until: float) -> T:

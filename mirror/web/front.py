@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, cast
 
 import structlog
@@ -20,17 +21,21 @@ from aiohttp import web
 
 from mirror.core.actor import Actor
 from mirror.core.decision import RequestInfo
-from mirror.core.errors import LedgerDown, Limited, Malformed, MirrorError, Pending, Refused
+from mirror.core.errors import LedgerDown, Limited, Malformed, MirrorError, Pending, Refused, Unidentified
 from mirror.core.ids import ulid
 from mirror.core.ports import Clock
 from mirror.core.timing import begin
+from mirror.log import RequestLine, stamped
 from mirror.proxy.tuning import PATIENCE
+from mirror.proxy.warm import Warm
+from mirror.reply.challenge import challenge
 from mirror.reply.identify import Identification
 from mirror.reply.limits import Limits
 from mirror.reply.patience import patience
 from mirror.reply.refusal import come_back, problem
 from mirror.reply.routing import Call, Dialect, Labelled, Route, find, normal_path, under
 from mirror.web.metrics import Metrics
+from mirror.web.repeat import Repeats
 from mirror.web.server import ADDED, REQUEST_ID, TIMING
 
 log = structlog.get_logger("mirror")
@@ -55,6 +60,7 @@ class Trace:
 
     id: str
     started: float
+    edition: int = 0  # `Identification.edition` as the request began
     hub: str = "-"
     route: str = "-"
     actor: Actor | None = None
@@ -127,8 +133,12 @@ class Front:
         begin: Callable[[], None] = lambda: None,
         limits: Limits | None = None,
         patience: Mapping[str, float] | None = None,
+        once_more: Callable[[Warm, datetime], bool] | None = None,
     ) -> None:
-        """`ports` and `patience` (seconds until the head of an answer) are by the name of a hub."""
+        """`ports` and `patience` (seconds until the head of an answer) are by the name of a hub.
+
+        With `once_more` (`Gateway.once_more`) there are `repeats`, for the server to look at first.
+        """
         ports = ports or {}
         self._by_host = {host.casefold(): dialect for dialect in dialects for host in dialect.hosts}
         self._by_port = {ports[dialect.name]: dialect for dialect in dialects if dialect.name in ports}
@@ -145,10 +155,14 @@ class Front:
         self._clock, self._entropy, self._metrics, self._begin = clock, entropy, metrics, begin
         self._limits, self._patience = limits or Limits(), patience or {}
         self._chosen: dict[tuple[str, str, str | None], Chosen] = {}
+        # A certificate is of the connection, not of the head: two clients behind one address may differ in nothing else.
+        self.repeats = None
+        if once_more is not None and not identification.certificates:
+            self.repeats = Repeats(once_more, identification, clock, entropy, begin)
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; never raises but for a client that went away."""
-        trace = Trace(id=ulid(self._clock.now(), self._entropy(10)), started=time.perf_counter())
+        trace = Trace(ulid(self._clock.now(), self._entropy(10)), time.perf_counter(), self._identification.edition)
         request[REQUEST_ID] = trace.id
         request[TIMING] = begin(), asyncio.get_running_loop().time()
         self._begin()
@@ -206,9 +220,10 @@ class Front:
         trace.hub = dialect.name if dialect else "-"
         if dialect is None:
             return problem(404, "Not found", "no hub is mounted at this path")
-        trace.actor = actor = self._identification.actor(request)
-        info = RequestInfo(trace.id, request.method, path, actor.user_agent)
         row, match = found if isinstance(found, tuple) else (None, _NOTHING)
+        shown = row.identified(request) if row is not None and row.identified is not None else request
+        trace.actor = actor = self._identification.actor(shown)
+        info = RequestInfo(trace.id, request.method, path, actor.user_agent)
         mount = "" if named is not None and below == path else dialect.mount  # links lead to where the request came
         call = Call(request, actor, match, below, query, info, public_url, mount)
         allowed = self._limits.count(actor, time.monotonic())
@@ -308,6 +323,8 @@ class Front:
         self._metrics.faults.labels(type(error).__name__).inc()
         if isinstance(error, Malformed):
             return problem(error.status, "Malformed request", error.message)
+        if isinstance(error, Unidentified):
+            return challenge(error)
         if isinstance(error, LedgerDown):
             return problem(
                 503, "Nothing can be recorded", "the ledger cannot be written, so nothing is served",
@@ -322,22 +339,25 @@ class Front:
         status = response.status if response is not None else 499
         sent = _length(request, response)
         origin = response.headers.get("Cache-Status") if response is not None else None
-        self._metrics.answered(trace.hub, trace.route, _method(request.method), status, seconds, sent, _outcome(origin) if origin else "")
-        log.info(
-            "request",
-            id=trace.id,
-            method=request.method[:20],
-            path=request.raw_path.partition("?")[0][:500],
-            status=status,
-            ms=round(seconds * 1000, 1),
-            sent=sent,
-            hub=trace.hub,
-            route=trace.route,
-            actor=trace.actor.name if trace.actor else "",
+        answered = self._metrics.answered(trace.hub, trace.route, _method(request.method), status, _outcome(origin) if origin else "")
+        answered.count(seconds, sent)
+        said = {
+            "method": request.method[:20],
+            "path": request.raw_path.partition("?")[0][:500],
+            "status": status,
+            "ms": round(seconds * 1000, 1),
+            "sent": sent,
+            "hub": trace.hub,
+            "route": trace.route,
+            "actor": trace.actor.name if trace.actor else "",
             **({"decision": trace.decision, "rule": trace.rule} if trace.decision else {}),
             **({"fault": trace.fault} if trace.fault else {}),
             **trace.extra,
-        )
+        }
+        RequestLine(said).say(trace.id, stamped(self._clock.now()))
+        # What says how many more requests are left is different each time.
+        if self.repeats is not None and response is not None and trace.actor is not None and ADDED not in request:
+            self.repeats.watch(request, response, (trace.actor, trace.edition), (said, answered, sent))
 
 
 def _length(request: web.Request, response: web.StreamResponse | None) -> int:

@@ -139,6 +139,10 @@ class Own:
                 "epoch": self._rulebook.current.number,
                 "problems": len(self._rulebook.problems),
             },
+            # A list that is old or held back is for people to look at; what it says of those on it still holds.
+            "lists": [one.record() for one in self._rulebook.lists],
+            "catalogue": None if self._rulebook.pack is None else self._rulebook.pack.record(),
+            "rules": {"waiting": self._rulebook.waiting, "why": [str(problem) for problem in self._rulebook.problems[:20]]},
             "uptime_seconds": int(time.time() - self._status.started),
         }
         if self._node is not None:
@@ -169,6 +173,10 @@ class Own:
         self._metrics.index_up.set(0 if self._index.fault else 1)
         self._metrics.epoch.set(self._rulebook.current.number)
         self._metrics.policy_problems.set(len(self._rulebook.problems))
+        self._metrics.policy_waiting.set(int(self._rulebook.waiting))
+        self._metrics.lists(self._rulebook.lists)
+        self._metrics.catalogue(self._rulebook.pack)
+        self._metrics.known_origins(self._gateway.recorder.origins)
 
     # --- pages ----------------------------------------------------------------------------------------------------
 

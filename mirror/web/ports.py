@@ -28,8 +28,11 @@ def demand(addresses: Iterable[tuple[str, int]]) -> None:
         raise InputError(problems)
 
 
-def tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """The server's side of TLS 1.2 and later, from PEM files; None without them. Raises `InputError`."""
+def tls(cert: Path | None, key: Path | None, client_ca: Path | None = None) -> ssl.SSLContext | None:
+    """The server's side of TLS 1.2 and later, from PEM files; None without them. Raises `InputError`.
+
+    With `client_ca` clients may show a certificate of one of its authorities; another one ends the handshake.
+    """
     if cert is None or key is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -38,5 +41,11 @@ def tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
         context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as error:
         raise InputError([Problem("listen.tls", "", f"cannot load certificate and key: {error}")]) from error
+    if client_ca is not None:
+        try:
+            context.load_verify_locations(client_ca)
+        except (OSError, ssl.SSLError) as error:
+            raise InputError([Problem("listen.tls.client_ca", "", f"cannot load the authorities: {error}")]) from error
+        context.verify_mode = ssl.CERT_OPTIONAL  # there are tokens too; who must show something, `clients` says
     context.set_alpn_protocols(["http/1.1"])
     return context

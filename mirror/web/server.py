@@ -14,11 +14,13 @@ from typing import Any, Final
 from aiohttp import Payload, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpProcessingError
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
 from mirror.core.timing import server_timing
 from mirror.reply.patience import begun
+from mirror.web.repeat import ASKED, FINISHED, MAX_HEAD, Asked, Place, Repeats
 from mirror.web.stalls import Room, StallWatch
 
 #: Seconds for a complete request head, from the first byte (or from the connection).
@@ -39,6 +41,9 @@ ADDED: Final = web.RequestKey("added", tuple)
 TIMING: Final = web.RequestKey("timing", tuple)
 #: Set once an answer's head is on its way.
 _BEGUN: Final = web.RequestKey("begun", bool)
+
+#: The end of a request's head (RFC 9112 section 2.1).
+_END: Final = b"\r\n\r\n"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -63,6 +68,8 @@ class Request(web.Request):
         if TIMING in self:
             account, began = self[TIMING]
             resp.headers["Server-Timing"] = server_timing(account, self._loop.time() - began)
+        if FINISHED in self:
+            self[FINISHED](resp)
 
 
 class Pieces(Payload):
@@ -100,8 +107,9 @@ def in_pieces(response: web.StreamResponse) -> web.StreamResponse:
 class GuardedHandler(RequestHandler):
     """One connection, with a deadline on every request head and on a reader that stands still."""
 
-    __slots__ = ("_deadline", "_entered", "_stalls", "room", "send_timeout")
+    __slots__ = ("_asked", "_deadline", "_entered", "_free", "_given", "_place", "_plain", "_stalls", "repeats", "room", "send_timeout")
 
+    repeats: Repeats | None
     room: Room
     send_timeout: float
 
@@ -110,6 +118,11 @@ class GuardedHandler(RequestHandler):
         super().connection_made(transport)
         self._deadline: asyncio.TimerHandle | None = self._loop.call_later(HEAD_PATIENCE, self._too_slow)
         self._stalls: StallWatch | None = None
+        peer = transport.get_extra_info("peername")
+        self._place: Place = (str(peer[0]) if isinstance(peer, tuple) else "", transport.get_extra_info("sockname"))
+        self._plain, self._free = self.repeats is not None, True
+        self._asked: Asked | None = None
+        self._given = 0
         self._entered = self.room.enter()
         if not self._entered:
             self._away(b"503 Service Unavailable", "The mirror has as many connections as it may", b"Retry-After: 5\r\n")
@@ -129,15 +142,69 @@ class GuardedHandler(RequestHandler):
     def _written(self) -> int:
         """Grows with every byte of an answer, and changes with every answer."""
         request = self._current_request
-        return -1 if request is None else id(request) + request.writer.output_size
+        return -1 - self._given if request is None else id(request) + request.writer.output_size
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; a head that is still incomplete runs against the clock."""
-        super().data_received(data)
+        """Answer at once what was answered just now, or feed the parser; a head that is still incomplete runs against the clock."""
+        if self._plain and data:
+            self._look_back(data)
+        else:
+            super().data_received(data)
         if self._messages or self._current_request is not None or self._payload_parser is not None:
             self._stop_clock()
-        elif self._deadline is None:
+        elif self._deadline is None and not self._plain:
             self._deadline = self._loop.call_later(HEAD_PATIENCE, self._too_slow)
+
+    def _look_back(self, data: bytes) -> None:
+        """As `data_received`, where every piece so far was one whole head without a body, so that this one begins a request.
+
+        The parser holds nothing then, and equal bytes are an equal request. Anything else ends that for this connection.
+        """
+        asked = (data, self._place) if self._free and not self._messages and len(data) <= MAX_HEAD else None
+        if asked is not None and self._give_again(asked):
+            return
+        self._asked, before = asked, self._request_count
+        super().data_received(data)
+        self._plain = (
+            self._request_count == before + 1
+            and not self._upgraded
+            and self._messages[-1][1] is EMPTY_PAYLOAD
+            and data.find(_END) == len(data) - len(_END)
+            and data.count(b"\n") == data.count(b"\r\n")
+        )
+        if not self._plain:
+            self._asked = None
+
+    def _give_again(self, asked: Asked) -> bool:
+        """Write the answer that was given to these bytes just now, if it may be; not to a reader who has not taken the last."""
+        transport = self.transport
+        if transport is None or self.repeats is None or self._force_close or self._close:
+            return False
+        if transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        pieces = self.repeats.give(asked)
+        if pieces is None:
+            return False
+        self._stop_clock()
+        for piece in pieces:
+            transport.write(piece)
+        self._given += 1
+        self._next_keepalive_close_time = close_time = self._loop.time() + KEEP_ALIVE
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
+        return True
+
+    def asked(self) -> Asked | None:
+        """A request is made out of the first message: what it was asked with, None where that is not known."""
+        self._free = False
+        asked, self._asked = self._asked, None
+        return asked
+
+    async def _handle_request(self, *args: Any) -> tuple[web.StreamResponse, bool]:
+        """As the library's; the connection is free again from the moment when the whole answer was written."""
+        response, reset = await super()._handle_request(*args)
+        self._free = bool(response.keep_alive) and not reset
+        return response, reset
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - the library's own signature
         """Let the request under way finish within `timeout` seconds, then end it.
@@ -191,13 +258,18 @@ class GuardedHandler(RequestHandler):
 class Server(web.Server):
     """aiohttp's low-level server: no router of its own, so the raw path reaches ours untouched."""
 
-    def __init__(self, handler: Handler, *, send_timeout: float = SEND_TIMEOUT, room: Room | None = None) -> None:
-        """`send_timeout` in seconds; several servers may share one `room`."""
-        self._send_timeout, self._room = send_timeout, room or Room()
+    def __init__(
+        self, handler: Handler, *, send_timeout: float = SEND_TIMEOUT, room: Room | None = None, repeats: Repeats | None = None
+    ) -> None:
+        """`send_timeout` in seconds; several servers may share one `room`. `repeats` are those of `handler`."""
+        self._send_timeout, self._room, self._repeats = send_timeout, room or Room(), repeats
         loop = asyncio.get_running_loop()
 
         def request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.Request:
-            return Request(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)
+            made = Request(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)
+            if (asked := protocol.asked()) is not None:
+                made[ASKED] = asked
+            return made
 
         async def answer(asked: Any) -> web.StreamResponse:
             return in_pieces(await handler(asked))
@@ -216,5 +288,5 @@ class Server(web.Server):
             lingering_time=3.0,
             auto_decompress=False,  # whoever reads a body undoes its coding within a bound, and what nobody reads stays as it is
         )
-        connection.room, connection.send_timeout = self._room, self._send_timeout
+        connection.room, connection.send_timeout, connection.repeats = self._room, self._send_timeout, self._repeats
         return connection

@@ -152,3 +152,17 @@ def test_files_and_folders_are_read_in_order_and_missing_ones_are_named(tmp_path
     assert "gone: does not exist" in told
     assert "empty: holds no" in told
     assert "bad.yaml: is not UTF-8" in told
+
+
+def test_former_and_native_names_find_whoever_was_renamed():
+    """Both count as aliases in every look-up, an overlay may add to them, and they stay told apart for people."""
+    pack = """version: 1
+publishers:
+  - {id: acme, entity: Acme Labs Ltd, kind: company, aliases: [Acme], former: [Acme Robots Ltd], native: [阿克米]}
+"""
+    overlay = "version: 1\npublishers: [{id: acme, +former: [Globex Robots]}]\n"
+    catalogue = parse_catalogue([[("pack.yaml", load_yaml(pack, "pack.yaml"))], [("ours.yaml", load_yaml(overlay, "ours.yaml"))]])
+    (acme,) = catalogue.publishers
+    assert (acme.former, acme.native) == (("Acme Robots Ltd", "Globex Robots"), ("阿克米",))
+    for name in ("Acme", "ACME robots ltd", "阿克米", "Globex Robots"):
+        assert catalogue.entities(name) == (acme,), name

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import json
 import os
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from mirror.audit.segments import lock
+from mirror.cli import owner
+from mirror.cli.main import main
+from mirror.core.errors import InputError
 from tests.support.mirror import MirrorProcess, running_mirror
 from tests.support.standin import running_hub
 
@@ -65,6 +73,66 @@ def test_a_damaged_file_is_set_aside_and_heals(world):
     healed = mirror.get(f"{MODEL}/vocab.txt")
     assert healed.body == good
     assert "fwd=miss" in healed.headers["Cache-Status"]
+    (event,) = [event for event in mirror.events() if event["kind"] == "integrity"]  # by the mirror, which owns the record
+    assert event["subject"] == f"sha256:{path.name}"
+
+
+def test_what_is_being_read_stays(world):
+    """With the mirror running its own knowledge of who reads decides: a file on its way to a slow client is not removed."""
+    hub, mirror = world
+    hub.add_repo("model", "globex/slow", {}, {"model.safetensors": b"slow" * 4_000_000})
+    target = "/globex/slow/resolve/main/model.safetensors"
+    assert mirror.get(target).status == 200
+    where = urlsplit(mirror.url)
+    with closing(http.client.HTTPConnection(where.hostname, where.port, timeout=20)) as connection:
+        connection.request("GET", target)
+        answer = connection.getresponse()
+        assert answer.read(4) == b"slow"
+        assert rows(mirror, "evict", "globex/slow") == []
+        assert len(answer.read()) == 16_000_000 - 4
+    for _ in range(100):
+        if gone := rows(mirror, "evict", "globex/slow"):
+            break
+    assert [row["size"] for row in gone] == [16_000_000]
+
+
+def test_a_command_alone_is_the_owner(tmp_path: Path):
+    """While a command works on the data of a mirror that does not run, nobody else can become its owner."""
+    (tmp_path / "mirror.yaml").write_text("data: data\n")
+    (tmp_path / "data").mkdir()
+    config = owner.configured(tmp_path / "mirror.yaml")
+
+    async def within() -> None:
+        async with owner._own(config):
+            with pytest.raises(InputError, match=f"written by process {os.getpid()}"):
+                lock(owner.ledger_of(config))
+        os.close(lock(owner.ledger_of(config)))
+
+    asyncio.run(within())
+
+
+def test_with_the_mirror_stopped(world, monkeypatch, capsys):
+    """Without a mirror a command owns the data itself, meanwhile nobody else can; the mirror then starts with what it did."""
+    _, mirror = world
+    data = mirror.folder / "data"
+    assert (data / "keeper.sock").stat().st_mode & 0o777 == 0o600
+    assert mirror.stop() == 0
+    assert not (data / "keeper.sock").exists()
+    mirror.command("cache", "pin", "acme/tiny-bert")
+    assert rows(mirror, "evict", "acme/*") == []
+    assert mirror.command("cache", "unpin", "acme/tiny-bert").returncode == 0
+    held = lock(data / "ledger")
+    try:
+        monkeypatch.setattr(owner, "_WAIT", 0.3)
+        with pytest.raises(SystemExit) as done:
+            main(["-c", str(mirror.folder / "mirror.yaml"), "cache", "pin", "acme/*"])
+        assert done.value.code == 2
+        assert f"written by process {os.getpid()}" in capsys.readouterr().err
+    finally:
+        os.close(held)
+    assert len(rows(mirror, "evict", "pkg:huggingface/acme/tiny-bert#vocab.txt")) == 1
+    mirror.start()
+    assert "fwd=miss" in mirror.get(f"{MODEL}/vocab.txt").headers["Cache-Status"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 
 from mirror import config
 from mirror.config_values import shown
+from mirror.decode import written
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 
@@ -24,7 +25,7 @@ def keys(kind: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
         if kind is config.Config and part.name == "file":
             continue
         inner = [one for one in typing.get_args(hint) if dataclasses.is_dataclass(one)]
-        if dataclasses.is_dataclass(hint) and hint.__module__ == "mirror.config":
+        if dataclasses.is_dataclass(hint) and hint.__module__ in ("mirror.config", "mirror.config_clients", "mirror.config_lists"):
             yield from keys(hint, f"{prefix}{part.name}.")
         elif hint == config.ClientLimits | None:  # null, or a section of its own
             yield f"{prefix}{part.name}", default(part)
@@ -33,7 +34,7 @@ def keys(kind: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from keys(inner[0], f"{prefix}{part.name}.NAME.")
         else:
             assert not isinstance(hint, types.GenericAlias) or not inner
-            yield f"{prefix}{part.name}", default(part)
+            yield f"{prefix}{written(kind)[part.name]}", default(part)
 
 
 def default(part: dataclasses.Field[Any]) -> str:

@@ -106,7 +106,10 @@ clients: {groups: {far: {country: XX}}}
         ("catalogue: [builtin, no]\n", "mirror.yaml: catalogue[1]: there is no file or folder"),
         ("lists: {a: {loader: csv, source: no.csv}}\n", "mirror.yaml: lists.a.source: "),
         ("lists: {a: {loader: telepathy, source: mirror.yaml}}\n", "mirror.yaml: lists.a.loader: unknown loader 'telepathy'"),
-        ("clients: {groups: {a: {tokens: [x]}}}\n", "mirror.yaml: clients.groups.a.tokens: this release knows no mirror credentials"),
+        ("clients: {groups: {a: {certificates: ['dns:ci.acme.example']}}}\n", "mirror.yaml: clients.groups.a.certificates: listen.tls.client_ca names no authority"),
+        ("clients: {groups: {a: {certificates: [acme]}}}\n", "mirror.yaml: clients.groups.a.certificates[0]: expected sha256:…, dns:…"),
+        ("listen: {tls: {client_ca: ca.pem}}\n", "mirror.yaml: listen.tls.client_ca: clients show certificates under TLS only"),
+        ("hubs: {pypi: {country: DE}}\n", "mirror.yaml: hubs.pypi.country: is read by the huggingface dialect only"),
         ("hubs: {a: {dialect: huggingface, port: 8080, upstreams: ['https://x.example']}}\n", "mirror.yaml: hubs.a.port: 8080 is already the port of 'listen'"),
         ("clients: {groups: {a: {header: [x]}}}\n", "mirror.yaml: clients.groups.a.header: "),
         ("hubs: {pypi: {transfers: {parallel: 17}}}\n", "mirror.yaml: hubs.pypi.transfers.parallel: expected 1 to 16, found 17"),
@@ -294,7 +297,7 @@ def test_the_shipped_file_states_every_key_with_its_default(tmp_path: Path):
         if isinstance(values, dict) and section not in ("hubs", "lists"):
             assert set(written[section]) == set(values), section
     for name, row in written["hubs"].items():
-        expected = set(effective["hubs"][name]) - ({"gone", "git", "datasets_server", "large_files", "large_from"} if row["dialect"] == "pypi" else {"index", "private", "denied_project", "osv"})
+        expected = set(effective["hubs"][name]) - ({"gone", "git", "datasets_server", "large_files", "large_from", "large_serving", "country"} if row["dialect"] == "pypi" else {"index", "private", "denied_project", "osv"})
         assert set(row) == expected, name
     assert config.effective(load(tmp_path, text)) == effective
 

@@ -239,7 +239,7 @@ def refused(key: str, feature: str, sentence: str, direct: Check, since: str = "
 
 
 NO_XET: Final = (
-    "The mirror takes every trace of Xet out of what it passes on and serves all files over plain HTTP, so that no byte goes round it;"
+    "The mirror takes every trace of Xet out of what it passes on and serves files over plain HTTP, so that no byte goes round it;"
     " hf_xet finds nothing to do."
 )
 READABLE: Final = (

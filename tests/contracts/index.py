@@ -14,8 +14,12 @@ from mirror.audit.record import GENESIS, display, prepare, seal
 from mirror.core.decision import Effect, Event, EventKind, Verdict
 from mirror.core.errors import InputError
 from mirror.core.facts import Fact, Facts, Publisher
+from mirror.core.findings import Finding
 from mirror.core.nouns import Artifact, Blob, Digest, Document, DocumentKey, Entry, Kind, Project
 from mirror.core.ports import Grant, Pin, Place
+from mirror.core.tokens import MirrorToken
+from mirror.index.engine import IndexDown
+from mirror.proxy.findings import detail_of
 from tests.audit.samples import ACTOR, ALLOW, NOW, PROJECT, RULE, VERDICT, aged, allowed, decision, refused
 
 ODD = "odd \0 \udc80 日本 ' \" \\ %25"
@@ -295,3 +299,63 @@ class IndexContract:
         assert sequences(await index.query({"artifact": prefix, "effect": "allow"}, 3, None)) == [4917, 4817, 4717]
         assert sequences(await index.query({"artifact": prefix, "effect": "deny"}, 3, None)) == []
         assert sequences(await index.query({"artifact": prefix, "actor": "u:rare"}, 3, None)) == [17]
+
+    async def test_tokens(self, index):
+        """Tokens come back as they were kept, the oldest first; one is revoked once, and each change is seen in the state."""
+        assert (list(await index.tokens()), await index.tokens_state()) == ([], (0, 0))
+        first = MirrorToken("id-1", "ci", "a" * 64, ("lab", "grüße"), "for \x00 CI", NOW, NOW + timedelta(days=1))
+        second = MirrorToken("id-2", "ci", "b" * 64, (), "", NOW + timedelta(seconds=1))
+        await index.put_token(second)
+        await index.put_token(first)
+        states = [await index.tokens_state()]
+        assert list(await index.tokens()) == [replace(first, note="for \ufffd CI"), second]
+        assert [await index.revoke_token(one, NOW) for one in ("id-1", "id-1", "ci")] == [True, False, False]
+        states.append(await index.tokens_state())
+        assert [one.revoked_at for one in await index.tokens()] == [NOW, None]
+        with pytest.raises(IndexDown):
+            await index.put_token(replace(second, digest="c" * 64))  # ids are unique
+        assert len(await index.tokens()) == 2
+        assert states[0] != states[1] == await index.tokens_state()
+
+    async def test_findings_count_once_the_ledger_has_them(self, index):
+        """A finding is kept as it was given, odd texts included, and is told apart until it is marked as recorded."""
+        one = Finding("01A", "umbrella", "a" * 64, "house", "E-1", "b" * 64, "false_match", "ann", NOW, "looked \u65e5\u672c 'x'")
+        other = replace(one, id="01B", at=NOW + timedelta(seconds=1), finding="true_match")
+        assert await index.findings_state() == (0, 0)
+        await index.put_finding(other)
+        await index.put_finding(one)
+        assert list(await index.findings()) == [one, other]
+        assert await index.findings_state() == (2, 0)
+        await index.mark_recorded("01B")
+        assert await index.findings_state() == (2, 1)
+        assert list(await index.findings(recorded=True)) == [other]
+        assert list(await index.findings(recorded=False)) == [one]
+
+    async def test_findings_come_back_from_the_ledger(self, index):
+        """Whoever lost the database has every finding again when the ledger's records are copied; twice is once."""
+        one = Finding("01A", "umbrella", "a" * 64, "house", "E-1", "b" * 64, "false_match", "ann", NOW, "looked")
+        detail = tuple(sorted(detail_of(one).items()))
+        event = Event(EventKind.FINDING, NOW, ACTOR, subject="umbrella", detail=detail)
+        await index.add_events(records(event))
+        await index.add_events(records(event))
+        assert list(await index.findings(recorded=True)) == [one]
+
+    async def test_who_was_asked_for_is_told_by_publisher_and_by_stranger(self, index):
+        """Publishers by id; of strangers the owner's handle with what the newest project declared; counted since a moment."""
+        known = Facts(publisher=Fact(Publisher("umbrella", "Umbrella", "company")))
+        declared = Facts(names=Fact(("Globex Labs",)))
+        strange = [Artifact(Project("huggingface", Kind.MODEL, name), "c" * 40, "x.bin") for name in ("globex/a", "globex/b")]
+        package = Artifact(Project("pypi", Kind.PACKAGE, "initech-kit"), "1.0", "initech_kit-1.0.tar.gz")
+        asked = [(allowed().decision.artifact, known), (strange[0], Facts()), (strange[1], declared), (package, declared), (strange[0], Facts())]
+        events = []
+        for number, (artifact, facts) in enumerate(asked):
+            made = replace(allowed().decision, id=f"01K{number:023d}", artifact=artifact, facts=facts, at=NOW + timedelta(hours=number))
+            events.append(replace(allowed(), decision=made, at=NOW + timedelta(hours=number)))
+        await index.add_events(records(*events))
+        told = {one.publisher or one.owner or one.projects[0]: one for one in await index.seen()}
+        assert set(told) == {"umbrella", "globex", "initech-kit"}
+        assert (told["globex"].decisions, told["globex"].names, set(told["globex"].projects)) == (3, ("globex",), {"globex/a", "globex/b"})
+        assert told["initech-kit"].names == ("Globex Labs",)
+        assert (told["globex"].first, told["globex"].last) == (NOW + timedelta(hours=1), NOW + timedelta(hours=4))
+        later = await index.seen(NOW + timedelta(hours=4))
+        assert [(one.owner, one.decisions) for one in later] == [("globex", 1)]

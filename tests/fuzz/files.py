@@ -20,6 +20,8 @@ from mirror.core.nouns import Span
 from mirror.decode import load_yaml
 from mirror.hubs.pypi.wheels import MOST, NoMetadata, read_metadata
 from mirror.lists.csv_plain import read as read_list
+from mirror.lists.formats import LOADERS
+from mirror.lists.material import Part, unpacked
 from mirror.policy.catalogue import Catalogue
 from mirror.policy.compile import compile_policy
 from mirror.policy.lineage import Lineage
@@ -94,6 +96,21 @@ def lists(data: bytes) -> None:
     assert entries
     assert all(entry.name and len(entry.country) in (0, 2) for entry in entries)
     assert len({entry.id for entry in entries}) == len(entries) or b"line-" in data
+
+
+def official_lists(data: bytes) -> None:
+    """A first byte for the format, then a file of it, perhaps zipped: sound entries, or exactly one fault that names the file."""
+    loader = sorted(set(LOADERS) - {"csv"})[data[0] % (len(LOADERS) - 1) if data else 0]
+    try:
+        entries = LOADERS[loader]([unpacked(Part("list.dat", data[1:]))]).entries
+    except InputError as error:
+        [problem] = error.problems
+        assert problem.source.startswith("list.dat")
+        assert len(str(problem)) < 1000
+        return
+    assert all(entry.id and entry.name and len(entry.country) in (0, 2) for entry in entries)
+    assert len({entry.id for entry in entries}) == len(entries)
+    assert all(entry.digest and not set(entry.name) & set("\n\r\t") for entry in entries)
 
 
 @cache

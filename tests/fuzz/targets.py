@@ -72,6 +72,12 @@ TARGETS = dict(
         ),
         _target(files.yaml, "&a *a [ ] { } - : ? !!set !!python/object:os.system ! | > --- ... %YAML <<: 2026-01-01 2026-01-01T00:00:00+99:99 .5e999 0x10 \t # \" ' \\ \x00 \u2028"),
         _target(files.lists, 'name , " ; aliases country programme listed_on until id web type source GB XX 2026-01-31 entity individual \r \x00 \ufeff line-3'),
+        _target(
+            files.official_lists, 'PK\x03\x04 < > </ /> & &amp; &#x0; <!DOCTYPE <!ENTITY <![CDATA[ ]]> xmlns=" <?xml\x20version="1.0"\x20encoding=" utf-16 latin-1 utf-7 " , ; -0- -0-\x20 \x1a \x00 \xff \r',
+            "<sdnList> </sdnList> <sdnEntry> </sdnEntry> <uid>1</uid> <lastName>A</lastName> <sdnType>Entity</sdnType> <Record_Count>1</Record_Count> <export> <sanctionEntity <nameAlias wholeName= countryIso2Code=",
+            "<Designations> <Designation> <UniqueID>1</UniqueID> <Names> <Name> <Name6>A</Name6> <CONSOLIDATED_LIST> <ENTITY> <FIRST_NAME>A</FIRST_NAME> <DATAID>1</DATAID> 9999-12-31 31/12/9999",
+            '{ } [ ] : "id" "schema" "Company" "properties" "name" "target" _id source name alt_names ids end_date aliases countries',
+        ),
         _target(files.ledger, 'R \x00 \x01 \x02 \xff { } "seq" "leaf" "prev" "personal" "part" "salt"'),
     ]
 )  # fmt: skip

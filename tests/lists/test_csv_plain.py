@@ -32,6 +32,15 @@ def test_every_column_arrives_and_blanks_are_absent():
     assert (initech.id, initech.country, initech.aliases) == ("line-3", "", ())
 
 
+def test_identifiers_are_folded_and_must_tell():
+    """`kind:number` with a known kind; short registration numbers take the row's country along, or are refused without one."""
+    [entry] = csv_plain.read(b"name,country,identifiers\nUmbrella,GB,LEI:2138 00WSGIIZCXF1P572; reg:123-456; reg:91.110000-AB\n", "x")
+    assert entry.identifiers == ("lei:213800wsgiizcxf1p572", "reg:gb123456", "reg:91110000ab")
+    assert [text.partition(" is not")[0] for text in faults("name,identifiers\nUmbrella,reg:123456; tax:99999999\n")] == [
+        "list.csv: line 2: identifiers: 'reg:123456'", "list.csv: line 2: identifiers: 'tax:99999999'",
+    ]  # fmt: skip
+
+
 def test_name_alone_is_enough():
     """Only the column `name` is required."""
     assert [entry.name for entry in csv_plain.read(b"name\nUmbrella\n\nInitech\n", "x")] == ["Umbrella", "Initech"]

@@ -29,13 +29,13 @@ def screen(entry, *names, **settings):
 
 
 def test_the_labelled_organisations_score_at_least_as_well_as_promised():
-    """On 266 labelled pairs of organisation names (nomenklatura, MIT) F1 at the review band, 0.80, is at least 0.87."""
+    """On 266 labelled pairs of organisation names (nomenklatura, MIT) F1 at the review band, 0.80, is at least 0.90."""
     with BENCH.open(encoding="utf-8", newline="") as file:
         rows = [(similarity(parse(r["name1"]), parse(r["name2"])) >= 8_000, r["is_match"] == "true") for r in csv.DictReader(file)]
     assert len(rows) == 266
     right = sum(said and true for said, true in rows)
     wrong = sum(said != true for said, true in rows)
-    assert 2 * right / (2 * right + wrong) >= 0.87
+    assert 2 * right / (2 * right + wrong) >= 0.90
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,18 @@ def test_the_labelled_organisations_score_at_least_as_well_as_promised():
         "Umbrеllа Rеsеаrсh Corporation",  # Cyrillic look-alikes
         "Ｕｍｂｒｅｌｌａ Ｒｅｓｅａｒｃｈ",  # full width
         "Ümbrellá Reséarch Corporation",
-        "Umbrella Research Corporation (UK)",
         "AMBRELLA RISERCH OOO",  # the Cyrillic alias in Latin letters
     ],
 )
 def test_tricks_of_spelling_are_the_same_name(name):
     """Case, legal form, spacing, accents, invisible and look-alike characters and script do not change who is meant."""
     assert [match.score for match in screen(UMBRELLA, name)] == [CERTAIN]
+
+
+def test_a_name_without_what_it_has_in_brackets_is_nearly_the_same_and_one_word_is_not_enough():
+    """A branch in brackets leaves a hit, not a certainty; a single word that only brackets separate from an entry is for review."""
+    assert [match.score for match in screen(UMBRELLA, "Umbrella Research Corporation (UK)")] == [9_500]
+    assert [match.score for match in screen(ListEntry("J", "JARACO S.A."), "jaraco (a person)")] == [9_000]
 
 
 @pytest.mark.parametrize("name", ["Umbrela Research Corporation", "Research Umbrella", "Umberlla Research", "Umbrella Research Group"])

@@ -27,6 +27,7 @@ def mutant(name: str, traps: str, file: str, old: str, new: str, test: str) -> M
 _HUB: Final = "hubs/huggingface/"
 _INDEX: Final = "hubs/pypi/"
 _RESOLVE: Final = "hubs/huggingface/test_resolve.py::"
+_STORE: Final = "hubs/huggingface/test_xet_facade.py::"
 _VIEWS: Final = "hubs/huggingface/test_views.py::"
 _ACCESS: Final = "hubs/huggingface/test_access.py::"
 _SCAN: Final = "hubs/huggingface/test_scan.py::"
@@ -93,7 +94,7 @@ HUGGING_FACE: Final = (
     mutant("no-drain", "HF-13", "wiring.py", "shutdown_timeout=DRAIN)", "shutdown_timeout=0.01)", _TRAPS + "test_a_restart_waits_for_downloads"),
     mutant("query-not-in-the-key", "HF-14", _HUB + "pages.py", "key = DocumentKey(self._options.name, target, bearer.scope, variant)",
            'key = DocumentKey(self._options.name, target.partition("?")[0], bearer.scope, variant)', _TRAPS + "test_a_query_is_part_of_a_page_and_not_of_a_file"),
-    mutant("get-not-pinned", "HF-15", _HUB + "files.py", "headers | _pinned(call, page, path, revision)", "headers", _TRAPS + "test_get_follows_the_commit_that_head_saw"),
+    mutant("get-not-pinned", "HF-15", _HUB + "files.py", "headers |= _pinned(call, page, path, revision) |", "headers |=", _TRAPS + "test_get_follows_the_commit_that_head_saw"),
     mutant("name-inherits", "HF-16", "core/nouns.py", "{self.kind}:{self.hub_id or self.name.casefold()}", "{self.kind}:{self.name.casefold()}",
            _TRAPS + "test_a_right_ends_when_the_name_changes_hands"),
     mutant("asked-name-judged", "HF-16", _HUB + "documents.py", "project = Project(HUGGINGFACE, kind, name, hub,",
@@ -108,8 +109,8 @@ HUGGING_FACE: Final = (
     mutant("no-code-on-401", "HF-19", _HUB + "replies.py", "if no.status == 401 and not code and", "if False and", _ACCESS + "test_the_hubs_no_is_replayed"),
     mutant("own-token-first", "HF-20", _HUB + "pages.py", "public, own = public_bearer(self._options), own_bearer(self._options, credential)",
            "public = own = own_bearer(self._options, credential)", _ACCESS + "test_a_stale_token_harms_no_public_download"),
-    mutant("token-as-a-key", "HF-21", "reply/identify.py", 'Credential(authorization, self.fingerprint(authorization, "credential"))',
-           "Credential(authorization, authorization)", _ACCESS + "test_tokens_are_nowhere_on_disk"),
+    mutant("token-as-a-key", "HF-21", "reply/identify.py", 'Credential(header, self.fingerprint(header, "credential"))',
+           "Credential(header, header)", _ACCESS + "test_tokens_are_nowhere_on_disk"),
     mutant("token-in-the-log", "HF-21", "log.py", "return {key: _clean(key, value, 0) for key, value in event.items()}", "return event",
            "test_log.py::test_no_credential_is_logged_wherever_it_stands"),
     mutant("any-origin-is-the-first", "HF-21", "upstream/client.py", '        if origin(url) != self._first:\n            return None, ""\n', "",
@@ -120,8 +121,19 @@ HUGGING_FACE: Final = (
            _VIEWS + "test_a_listing_is_paged_through_the_mirror"),
     mutant("misses-forgotten", "HF-24", _HUB + "access.py", 'if no.cause == "missing_entry" and', "if False and",
            _RESOLVE + "test_a_missing_file_is_the_hubs_own_answer_kept_for_ever"),
-    mutant("size-told", "HF-25", _HUB + "large.py", "hidden = found is not None and int(found[1]) >= 1", "hidden = False",
-           "hubs/huggingface/test_large.py::test_real_clients_download_what_they_would_refuse[2.x]"),
+    mutant("size-told", "HF-25", _HUB + "large.py", "unsized = version is not None and version >= _UNSIZED", "unsized = False",
+           _STORE + "test_each_client_is_shown_the_way_that_it_takes[auto]"),
+    mutant("xet-for-all-on-head", "HF-25", _HUB + "large.py", '(options.large_serving == "xet" or not unsized)', "True",
+           _STORE + "test_each_client_is_shown_the_way_that_it_takes[auto]"),
+    mutant("xet-permit-for-ever", "", _HUB + "xet_facade.py", "return permit.until <= self._hub.gateway.clock.now().timestamp()", "return False",
+           _STORE + "test_only_a_permit_of_this_mirror_opens_anything"),
+    mutant("xet-permit-for-any-file", "", _HUB + "xet_facade.py", 'permit is None or permit.file != call.match["hash"]', "permit is None", _STORE + "test_only_a_permit_of_this_mirror_opens_anything"),
+    mutant("xet-without-groups", "", _HUB + "xet_permits.py", "groups=tuple(dict.fromkeys((*self.groups, *actor.groups))),", "groups=actor.groups,",
+           _STORE + "test_nobody_leaves_a_group_by_asking_the_store[named]"),
+    mutant("xet-completes-wrong-bytes", "", _HUB + "xet_facade.py", "if isinstance(body, Restarting) and body.must_restart((Span(0, size),)):", "if False:",
+           _STORE + "test_bytes_that_prove_wrong_complete_nobody"),
+    mutant("xet-range-runs-on", "", _HUB + "virtual_xorbs.py", "file.running if isinstance(file, Attended) else None", "None",
+           _STORE + "test_a_change_of_policy_ends_a_range_under_way"),
     mutant("xet-past-the-gate", "", "upstream/xet_worker.py", 'os.environ |= {"HTTP_PROXY": gate', '_ = {"HTTP_PROXY": gate',
            "upstream/test_xet.py::test_hf_xet_is_not_sent_elsewhere_by_the_store"),
     mutant("a-worker-for-each-part", "", "proxy/fetch.py", "return not source.ask.xet and self._ranges", "return self._ranges",
@@ -161,7 +173,7 @@ HUGGING_FACE: Final = (
            _ACCESS + "test_what_was_withdrawn_is_not_shown_by_its_commit"),
     mutant("withdrawal-forgotten", "HF-32", _HUB + "pages.py", "for identity in await self._identities(target, repo):", "for identity in ():",
            _ACCESS + "test_what_was_withdrawn_is_not_shown_by_its_commit"),
-    mutant("law-is-no-region", "HF-32", _HUB + "documents.py", "if status == 451 or _REGION in message.lower():", "if _REGION in message.lower():",
+    mutant("law-is-no-region", "HF-32", _HUB + "documents.py", "if status == 451 or _REGION.search(message):", "if _REGION.search(message):",
            "hubs/huggingface/test_blocks_client.py::test_without_a_rule_the_hubs_own_no_stands"),
 )  # fmt: skip
 
@@ -261,7 +273,7 @@ PYPI: Final = (
 DOORS: Final = (
     mutant("limit-forgotten", "HF-30", "web/front.py", "if not allowed.standing.permitted:", "if False:",
            "web/test_limits.py::test_one_too_many_is_429_before_anything_is_asked"),
-    mutant("invented-tokens", "HF-30", "reply/limits.py", "if actor.name not in self.meter:", "if False:",
+    mutant("invented-tokens", "HF-30", "reply/limits.py", "if actor.token is None and actor.name not in self.meter:", "if False:",
            "reply/test_limits.py::test_a_new_token_with_each_request_is_no_way_round"),
     mutant("quota-asked-again", "HF-30", "upstream/client.py", "if wait := self._spent.left(origin(hop.url), hop.scope, _loop_time()):", "if wait := 0.0:",
            "upstream/test_quota.py::test_one_tokens_quota_stops_nobody_else"),
@@ -304,4 +316,99 @@ FLIGHTS: Final = (
     mutant("all-ask-anew", "", "proxy/route.py", "if answer is None and self._direct:", "if answer is None:", _ROUTE + "test_a_refused_url_is_renewed_once"),
 )  # fmt: skip
 
-MUTANTS: Final = (*HUGGING_FACE, *PYPI, *DOORS, *FLIGHTS)
+_REPEAT: Final = "web/test_repeat.py::"
+
+REPEATS: Final = (
+    mutant("repeated-past-the-rules", "", "proxy/warm.py", "return self.epoch == epoch and self.given_at", "return self.given_at",
+           _REPEAT + "test_a_new_rule_ends_it_at_once"),
+    mutant("repeated-for-ever", "", "proxy/warm.py", "self.given_at <= now < self.until and", "self.given_at <= now and",
+           _REPEAT + "test_it_ends_after_seconds_and_is_not_made_longer_by_being_used"),
+    mutant("repeated-to-strangers", "", "web/server.py", 'str(peer[0]) if isinstance(peer, tuple) else ""', '""',
+           _REPEAT + "test_another_address_is_another_client"),
+    mutant("repeated-uncounted", "", "proxy/gateway.py", "self.recorder.again(warm.admission.decision)\n            self._shelf.seen(",
+           "self._shelf.seen(", _REPEAT + "test_each_is_in_the_ledger_the_log_and_the_metrics[1]"),
+    mutant("repeated-to-revoked-tokens", "", "web/repeat.py", "same = found.edition == self._identification.edition and (", "same = (",
+           _REPEAT + "test_it_ends_with_the_token[revoked]"),
+    mutant("repeated-to-expired-tokens", "", "web/repeat.py", "(found.ends is None or now < found.ends)", "True",
+           _REPEAT + "test_it_ends_with_the_token[expired]"),
+    mutant("body-taken-for-a-request", "", "web/server.py", "            and self._messages[-1][1] is EMPTY_PAYLOAD\n", "",
+           _REPEAT + "test_a_body_that_follows_is_not_taken_for_a_request"),
+    mutant("repeated-onto-a-full-buffer", "", "web/server.py", "transport.is_closing() or transport.get_write_buffer_size()",
+           "transport.is_closing()", _REPEAT + "test_a_reader_who_takes_nothing_is_not_written_to"),
+    mutant("repeated-while-draining", "", "web/server.py", " or self._force_close or self._close:", ":",
+           _REPEAT + "test_no_answer_begins_once_the_server_shuts_down"),
+)  # fmt: skip
+
+_WHO: Final = "reply/test_identify_credentials.py::"
+_SHOWN: Final = "reply/test_credentials.py::"
+
+IDENTITY: Final = (
+    mutant("broken-token-passed-on", "", "reply/credentials.py", "if remains(key, text) or remains(key, inner) or", "if",
+           _SHOWN + "test_a_token_out_of_place_goes_no_further"),
+    mutant("cut-token-for-a-hubs", "", "core/tokens.py", "if hmac.compare_digest(_keyed(key, body), found[1][CHANCE : CHANCE + CHECK]):", "if False:",
+           "core/test_tokens.py::test_what_is_cut_or_grown_is_no_hubs_token"),
+    mutant("token-in-the-url", "", "reply/identify.py", "if in_target(self.key, request.raw_path):", "if False:",
+           _WHO + "test_unknown_and_ambiguous"),
+    mutant("revoked-in-memory", "", "reply/tokens.py", "if found.revoked_at is not None:", "if False:", _WHO + "test_revoked_is_forgotten_in_memory"),
+    mutant("expired-in-memory", "", "reply/identify.py", "known.until is not None and self.now() >= known.until:", "False:",
+           _WHO + "test_expired_stays_expired"),
+    mutant("subnet-for-a-credential", "", "reply/identify.py", "if any(evidence.vouched_for(group) for group in groups) or", "if groups or",
+           _WHO + "test_who_needs_a_credential"),
+    mutant("proxys-certificate", "", "reply/identify.py", "None if through_proxy else certificate,", "certificate,",
+           "acceptance/test_client_certificates.py::test_a_proxys_certificate_is_its_own"),
+    mutant("foreign-law-applied", "", "policy/listed.py", "return self._binding(found, subject) if found and self._bounded else found", "return found",
+           "policy/test_checks.py::test_a_list_binds_the_jurisdictions_it_names[law1-allow]"),
+    mutant("block-forgotten-abroad", "", _HUB + "regions.py", "known - {self._country} if grant.allowed else", "frozenset() if grant.allowed else",
+           "hubs/huggingface/test_blocks_client.py::test_a_block_is_remembered_for_the_country_it_was_met_in"),
+)  # fmt: skip
+
+_APPROVAL: Final = "policy/test_approval.py::"
+_SIGNED: Final = "proxy/test_approvals.py::"
+
+APPROVAL: Final = (
+    mutant("one-person-two-keys", "", "policy/approval.py", "if key.person in seen:", "if key.id in seen.values():",
+           _APPROVAL + "test_a_signature_that_must_not_be_there_voids_the_whole[one person with two keys]"),
+    mutant("requester-approves", "", "policy/approval.py", "if same_person(key.person, demand.requested_by):\n                asked", "if False:\n                asked",
+           _APPROVAL + "test_a_signature_that_must_not_be_there_voids_the_whole[the requester]"),
+    mutant("old-policy-again", "", "proxy/approvals.py", 'and stated.number <= newest["number"]:', "and False:",
+           _SIGNED + "test_an_old_policy_does_not_come_back_by_its_old_signatures"),
+    mutant("unsigned-policy-in-force", "", "proxy/rulebook.py", "            sources.approvals.demand(found.policy)", "            pass",
+           _SIGNED + "test_a_changed_policy_waits_for_its_signatures"),
+    mutant("deny-gone-with-its-file", "", "proxy/approvals.py", 'if file is None or file.digest != row["envelope"]:', "if False:",
+           _SIGNED + "test_a_deny_that_was_accepted_does_not_go_with_its_file"),
+    mutant("envelopes-respelt", "", "core/dsse.py", "if written(envelope) != data:", "if False:",
+           "core/test_dsse.py::test_any_other_spelling_is_refused[white space]"),
+    mutant("notice-twice", "", "watch/notices.py", "and _key(turn, days) not in told]", "]", "watch/test_notices.py::test_each_notice_is_given_once"),
+)  # fmt: skip
+
+_ENDED: Final = "hubs/huggingface/test_ended.py::"
+
+UPKEEP: Final = (
+    mutant("outlives-its-permission", "", "proxy/underway.py", "(running.basis.epoch != number or", "(False or",
+           _ENDED + "test_files_from_store_and_flight_end_for_readers_that_stand_still"),
+    mutant("date-forgotten-under-way", "", "proxy/underway.py", "(until is not None and until <= now)", "False", _ENDED + "test_a_date_that_comes_ends_too"),
+    mutant("cut-waits-for-its-reader", "", "reply/ending.py", "    asyncio.get_running_loop().call_later(_FLUSH, _drop, transport)\n", "",
+           _ENDED + "test_what_passes_through_ends_too"),
+    mutant("pack-outlives-the-reach", "", "proxy/underway.py", "elif basis.whole and", "elif False and",
+           _ENDED + "test_streams_and_packs_end_without_their_last_chunk"),
+    mutant("stray-taken-from-its-reader", "", "proxy/strays.py", "if self._in_use(digest) or not await", "if not await",
+           "proxy/test_strays.py::test_what_a_kill_left_without_a_name_goes_after_its_time"),
+    mutant("name-outlives-its-bytes", "", "proxy/shelf.py", "self.forget(entry.blob.digest)  # by", "pass  # by",
+           "proxy/test_eviction.py::test_with_the_bytes_the_names_in_memory_go"),
+    mutant("vanished-hit-is-a-fault", "", "proxy/gateway.py", "            await body.close()\n            return None\n", "            raise\n",
+           "hubs/huggingface/test_cache_truth.py::test_a_file_that_vanishes_under_a_hit_is_a_miss"),
+    mutant("clones-take-every-connection", "", "proxy/share.py", "if self._taken.total() >= self._most:", "if False:",
+           "hubs/huggingface/test_git.py::test_clones_take_a_share_of_the_connections"),
+    mutant("stuck-worker-kept", "", "fleet/pulse.py", "if self._owed[pid] * BEAT >= most:", "if False:",
+           "workers/test_pulse.py::test_a_worker_that_stands_still_is_replaced"),
+    mutant("withdrawn-question-kept", "", "keeper/link.py", "                task.add_done_callback(partial(self._answered, message.number))\n", "",
+           "workers/test_wire.py::test_a_question_taken_back_before_it_began_is_over"),
+    mutant("evicted-while-it-is-read", "", "proxy/eviction.py", "return 0 if self._in_use(holding.blob.digest) else await", "return await",
+           "cli/test_cache.py::test_what_is_being_read_stays"),
+    mutant("two-owners", "", "cli/owner.py", "    held = lock(ledger_of(config))\n    try:", "    held = os.open(config.data, os.O_RDONLY)\n    try:",
+           "cli/test_cache.py::test_a_command_alone_is_the_owner"),
+    mutant("everybody-waits-for-a-page", "", "proxy/documents.py", "if known is not None and _just_over(known, now):", "if False:",
+           "proxy/test_documents.py::test_nobody_waits_for_a_page_that_is_asked_for_all_the_time"),
+)  # fmt: skip
+
+MUTANTS: Final = (*HUGGING_FACE, *PYPI, *DOORS, *FLIGHTS, *REPEATS, *IDENTITY, *APPROVAL, *UPKEEP)

@@ -99,10 +99,10 @@ rules:
   - {id: pub-acme, when: {publisher: [acme, "entity:Acme Labs"]}, effect: deny, lineage: inherit, suggest: [globex/solid-7b]}
   - {id: names, when: {artifact: ["pkg:pypi/evil-*", "pkg:huggingface/*/*-uncensored*"]}, effect: deny}
   - {id: lineage, when: {ancestor: {any: ["initech/*"], relations: [finetune, adapter, merge, quantized], min_confidence: 0.6}}, effect: deny}
-  - {id: sdn, when: {list_match: {lists: [ofac-sdn], hit: 0.92, review: 0.80}}, effect: deny, legal: true}
+  - {id: sdn, when: {list_match: {lists: [ofac-sdn], hit: 0.92, review: 0.80}}, effect: deny, legal: true, basis: "31 CFR chapter V"}
   - {id: licence, when: {license: [cc-by-nc-4.0, unknown]}, effect: warn}
   - {id: pickle, when: {file: ["*.pkl", "*.pt"]}, effect: deny}
-  - {id: weights-abroad, when: {kind: weights, client.country: {not_in: [allied]}}, effect: deny, legal: true}
+  - {id: weights-abroad, when: {kind: weights, client.country: {not_in: [allied]}}, effect: deny, legal: true, basis: "house export procedure"}
   - {id: cool-off, when: {ecosystem: pypi, age_days: {lt: 7}}, effect: quarantine}
   - {id: later, when: {publisher: [umbrella]}, effect: deny, mode: audit, from: 2027-01-01, until: 2028-01-01}
 exceptions:

@@ -10,6 +10,7 @@ import pytest
 from mirror.core.errors import HubSaysNo, IntegrityError, UpstreamDown, UpstreamGarbage
 from mirror.core.nouns import Digest, Span
 from mirror.core.ports import TAIL
+from mirror.proxy.flight import Flight
 from mirror.proxy.flights import Tuning
 from tests.proxy.flight_fixture import MIB, all_of, declared, git_digest, noise, some_of, source_of, surroundings
 from tests.support.liar import Lie
@@ -266,6 +267,21 @@ async def test_the_end_of_a_flight_is_told_once_however_it_ends(tmp_path):
         _, error = await some_of(body)
         await here.quiet("bad")
         assert (ended, error is not None) == (["good", "bad"], True)
+
+
+async def test_a_file_that_is_removed_as_it_lands_is_a_miss(tmp_path, monkeypatch):
+    """Whoever joins a flight whose file is gone before it could be opened gets it by another fetch, and no error."""
+    data, opened = noise(300_000), Flight.descriptor
+    async with surroundings(tmp_path, data) as here:
+
+        def removed(flight):
+            monkeypatch.setattr(Flight, "descriptor", opened)
+            raise FileNotFoundError(2, "removed this very moment")
+
+        monkeypatch.setattr(Flight, "descriptor", removed)
+        body = await here.join(source_of(data))
+        assert await all_of(body) == data
+        await body.close()
 
 
 async def test_readers_hear_of_a_failure_whatever_becomes_of_the_spool(tmp_path):

@@ -160,7 +160,7 @@ async def test_a_killed_worker_is_followed_by_one_that_goes_on(tmp_path: Path) -
 
 async def test_a_stalled_store_is_left_and_asked_again(tmp_path: Path) -> None:
     """When no byte comes for the limit the worker is killed, and a new one goes on from what is on disk."""
-    async with site(tmp_path, stall=1.0) as here:
+    async with site(tmp_path, stall=3.0) as here:
         stalled = here.hub.faults.add("hang_body", XORBS, origin="cas", skip=6, at=100_000)
         body = await here.flights.join("k", "hub", here.source())
         reading = asyncio.create_task(all_of(body))

@@ -43,7 +43,7 @@ def calls(hub: StandInHub, index: StandInIndex) -> list[Asked]:
         "/api/agent-harnesses", "/api/users/acme/overview", "/api/collections", "/api/daily_papers", "/api/tasks", "/api/telemetry/x",
         "/api/buckets/acme/b", f"{REPO}/info/refs?service=git-upload-pack", f"{REPO}/info/lfs/locks", "/v2/", "/v2/acme/tiny-bert/manifests/latest",
         f"/v2/acme/tiny-bert/blobs/sha256:{sha}", f"/api/resolve-cache/models/acme/tiny-bert/{repo.head}/config.json",
-        f"{MODEL}/xet-read-token/main", f"{MODEL}/tree/main", f"{MODEL}/refs", f"{MODEL}/commits/main", f"{MODEL}/auth-check",
+        f"{MODEL}/xet-read-token/main", f"{MODEL}/xet-write-token/main", f"/api/xet/v2/reconstructions/{sha}", f"/api/xet/xorbs/{sha}/0", f"{MODEL}/tree/main", f"{MODEL}/refs", f"{MODEL}/commits/main", f"{MODEL}/auth-check",
         f"{MODEL}/safetensors-metadata/model.safetensors", f"{DATASET}/parquet/default/train/0.parquet", f"{DATASET}/parquet",
         "/api/spaces/acme/demo/runtime", f"{MODEL}/revision/main", MODEL, "/api/models?limit=2", f"{REPO}/resolve/main/config.json",
         f"{REPO}/resolve/main/model.safetensors", f"{REPO}/resolve/main/absent.json", f"{REPO}/raw/main/config.json", f"{REPO}/blob/main/config.json",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -182,3 +184,43 @@ def test_a_callers_credential_crosses_and_stays_nowhere(hub: StandInHub, mirror:
 
 def _short(path: Path) -> str:
     return f"/proc/self/fd/{os.open(path.parent, os.O_PATH)}/{path.name}"
+
+
+def test_what_a_command_removes_is_gone_for_every_worker(hub: StandInHub, mirror: MirrorProcess) -> None:
+    """`mirror cache evict` asks the keeper, who tells all workers: the file is a miss at each, and comes again whole."""
+    hub.add_repo("model", "acme/evicted", {}, {"model.safetensors": b"e" * 100_000})
+    target = "/acme/evicted/resolve/main/model.safetensors"
+    assert {fetch(mirror.url, target).body for _ in range(8)} == {b"e" * 100_000}
+    asked = len(hub.requests.where(origin="cdn", method="GET"))
+    mirror.command("cache", "pin", "acme/evicted")
+    assert mirror.command("cache", "evict", "acme/evicted", check=False).returncode == 1
+    mirror.command("cache", "unpin", "acme/evicted")
+    assert "1 files" in mirror.command("cache", "evict", "acme/evicted").stdout
+    assert {fetch(mirror.url, target, {"Range": "bytes=1-"}).body for _ in range(8)} == {b"e" * 99_999}
+    assert len(hub.requests.where(origin="cdn", method="GET")) == asked + 1
+
+
+def test_every_worker_ends_what_new_rules_refuse(hub: StandInHub, mirror: MirrorProcess) -> None:
+    """Readers of both workers, of a file in the keeper's flight: ended short with FIN, each on the one record; nobody may resume."""
+    data, target = noise(24 * MIB, seed=4), "/globex/long/resolve/main/model.safetensors"
+    hub.add_repo("model", "globex/long", {}, {"model.safetensors": data})
+    throttle = hub.faults.add("throttle", origin="cdn", rate=4 * MIB)
+    answers = []
+    with ExitStack() as stack:
+        for _ in range(8):
+            connection = stack.enter_context(closing(http.client.HTTPConnection(mirror.url.removeprefix("http://"), timeout=20)))
+            connection.request("GET", target)
+            answers.append(connection.getresponse())
+            assert len(answers[-1].read(1000)) == 1000
+        mirror.set_policy(DENY.replace("umbrella", "globex"))
+        ledger = mirror.folder / "data" / "ledger"
+        until(lambda: sum(path.read_text().count('"kind":"ended"') for path in ledger.glob("segment-*.jsonl")) == 8, 5)
+        for answer in answers:
+            with pytest.raises(http.client.IncompleteRead):  # a reset would be another error, and the whole file none
+                answer.read()
+    hub.faults.remove(throttle)
+    assert fetch(mirror.url, target, {"Range": "bytes=1000-"}).status == 403
+    mirror.set_policy(DENY)
+    ended = [row for row in mirror.events() if row["kind"] == "ended"]
+    assert len({row["subject"] for row in ended}) == 8
+    assert all(1000 <= row["detail"]["sent"] < row["detail"]["of"] == len(data) for row in ended)

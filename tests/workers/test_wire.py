@@ -213,6 +213,23 @@ async def test_a_cancelled_question_leaves_no_descriptor_open():
     two.close()
 
 
+async def test_a_question_taken_back_before_it_began_is_over():
+    """A question and its withdrawal that arrive together leave nothing that the end of the connection would wait for."""
+    left, right = socket.socketpair()
+
+    async def never(value, data):
+        raise AssertionError("it was withdrawn")
+
+    link = Link(left, {"ask": never}, {}, lambda: None)
+    right.sendall(packed(Message(What.CALL, 1, "ask")) + packed(Message(What.CANCEL, 1)) + packed(Message(What.CALL, 2, "none")))
+    while not (await asyncio.to_thread(right.recv, 1000)):
+        pass
+    assert not link._tasks  # what `ended` waits for, without end if it were not so
+    link.close()
+    await asyncio.wait_for(link.ended(), 5)
+    right.close()
+
+
 def test_rules_are_said_when_the_last_has_come_to_them():
     """What health says of the rules moves on when every process judges by the new ones, and not before."""
     old, new = Standing("one", "p1", 1, 0), Standing("two", "p2", 2, 0)

@@ -19,6 +19,7 @@ from mirror.core.ports import Answer, Ask, Grant, Upstream
 from mirror.hubs.huggingface.documents import HubFile, RepoPage, file_from_headers, says_no
 from mirror.hubs.huggingface.options import Bearer, Options, own_bearer, public_bearer
 from mirror.hubs.huggingface.paths import Repo
+from mirror.hubs.huggingface.regions import Regions
 from mirror.proxy.documents import WITH_KNOWN
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Access:
     def __init__(self, gateway: Gateway, upstream: Upstream, options: Options) -> None:
         """Rights on one instance."""
         self._gateway, self._upstream, self._options = gateway, upstream, options
+        self.regions = Regions(gateway, options)
         self._asking: dict[tuple[str, str], asyncio.Task[Grant]] = {}
         self._known: OrderedDict[tuple[str, str], Grant] = OrderedDict()
 
@@ -139,6 +141,7 @@ class Access:
         elif not answer.header("x-repo-commit"):
             raise UpstreamGarbage(answer.upstream, "answered HEAD on a file without X-Repo-Commit")
         await self._gateway.grants.put_grant(grant)
+        await self.regions.learn(grant)
         self._remember(grant)
         return grant
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DISABLED: Final = "Access to this resource is disabled."
 BAD_TOKEN: Final = "Invalid credentials"  # noqa: S105 - the beginning of the hub's message
-_REGION: Final = "not available in your region"
+_REGION: Final = re.compile(r"not available in your (?:region|country|location|jurisdiction)", re.IGNORECASE)
 #: An empty, `.` or `..` segment: no tree of git has one (git-check-ref-format aside, `verify_path` refuses them).
 _NO_FILE: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 #: The largest number that JSON readers and records hold exactly (RFC 7493 section 2.2), and a length below it.
@@ -231,7 +231,7 @@ def says_no(document: Document | Answer) -> HubSaysNo:
 
 def cause(status: int, code: str, message: str) -> str:
     """Our one word for why the hub refused (`core.errors.HubSaysNo`)."""
-    if status == 451 or _REGION in message.lower():  # RFC 7725: withheld by law from whoever asks from where we are
+    if status == 451 or _REGION.search(message):  # RFC 7725: withheld by law from whoever asks from where we are
         return "region"
     if message == DISABLED:
         return "disabled"

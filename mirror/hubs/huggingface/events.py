@@ -7,21 +7,20 @@ asked in the caller's own name, never in the organisation's.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from mirror.core.errors import Limited, NotHere
-from mirror.core.nouns import Kind
+from mirror.core.errors import NotHere
+from mirror.core.nouns import HUGGINGFACE, Kind
 from mirror.core.ports import Ask
+from mirror.hubs.huggingface.facts import file_facts
+from mirror.hubs.huggingface.options import passed_on
 from mirror.hubs.huggingface.paths import Repo, parse_query, parse_repo, with_query
 from mirror.hubs.huggingface.relay import sound
 from mirror.hubs.huggingface.replies import told
+from mirror.proxy.share import Share
 from mirror.reply.passing import pass_on
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from aiohttp import web
 
     from mirror.hubs.huggingface.hub import HuggingFaceHub
@@ -30,10 +29,9 @@ if TYPE_CHECKING:
 _TYPE: Final = "text/event-stream"
 #: Seconds of silence after which upstream counts as dead. It sends something every half minute; the client may ask again.
 _SILENCE: Final = 300.0
-#: Streams that may be open at once, of one caller and of all: each holds a connection to the hub, and clones need some too.
+#: Streams that may be open at once, of one caller and of all: each holds a connection to the hub, and clones have a share of their own.
 _EACH: Final = 16
 _ALL: Final = 96
-_WAIT: Final = 30.0
 _EVENT_ID: Final = re.compile(r"[!-~]{1,200}")
 _HEADERS: Final = {
     "Content-Type": f"{_TYPE}; charset=utf-8", "Cache-Control": "no-store", "X-Accel-Buffering": "no",
@@ -47,7 +45,7 @@ class EventRoutes:
     def __init__(self, hub: HuggingFaceHub) -> None:
         """Routes of one instance."""
         self._hub = hub
-        self._open: Counter[str] = Counter()
+        self._share = Share(hub.options.upstream, "event streams", _ALL, _EACH)
 
     async def stream(self, call: Call) -> web.StreamResponse:
         """`/api/spaces/ID/logs/run`, `logs/build`, `events`, `metrics`: each chunk at once, until somebody leaves."""
@@ -61,19 +59,10 @@ class EventRoutes:
         if _EVENT_ID.fullmatch(last):
             headers["Last-Event-ID"] = last
         target = with_query(f"{Repo.of(page.project).api}/{call.match['what']}", parse_query(call.query))
-        own = credential if hub.options.credentials != "service" else None
+        own = passed_on(hub.options, credential)
         ask = Ask(target, headers=headers, credential=own, first_only=True, idle=_SILENCE)
-        async with self._counted(call.actor.name), hub.upstream.stream(ask) as stream:
-            return await pass_on(call.request, await sound(stream, _TYPE), _HEADERS | told(warning), open_ended=True)
-
-    @asynccontextmanager
-    async def _counted(self, who: str) -> AsyncIterator[None]:
-        """One stream more, for as long as it is open. Raises `Limited` where there are enough."""
-        if self._open[who] >= _EACH or self._open.total() >= _ALL:
-            raise Limited(f"{self._open[who]} event streams are open for you, and {self._open.total()} in all: close one first", _WAIT)
-        self._open[who] += 1
-        try:
-            yield
-        finally:
-            self._open[who] -= 1
-            self._open += Counter()  # without those who have none
+        facts = file_facts(await hub.shared_facts(page, credential, hub.gateway.needs(HUGGINGFACE), ()), page, "")
+        running = hub.gateway.relayed(call.actor, page.artifact(), call.info, facts)
+        with self._share.place(call.actor.name):
+            async with hub.upstream.stream(ask) as stream:
+                return await pass_on(call.request, await sound(stream, _TYPE), _HEADERS | told(warning), running, open_ended=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from mirror.core.errors import HubSaysNo, Malformed
 from mirror.core.http import matches
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mirror.core.nouns import Artifact, Kind
     from mirror.hubs.huggingface.documents import HubFile, RepoPage
     from mirror.hubs.huggingface.hub import HuggingFaceHub
+    from mirror.proxy.warm import Key
     from mirror.reply.again import Headers
     from mirror.reply.routing import Call
 
@@ -53,7 +54,7 @@ class FileRoutes:
         return await self._file(call, PLURALS[call.match["plural"]], revision)
 
     async def _file(self, call: Call, kind: Kind, revision: str) -> web.StreamResponse:
-        key = plain_key(call, self._hub.name)
+        key = self._key(call)
         if key is not None and (warm := await self._hub.gateway.again(key)) is not None:
             return again(warm)
         repo, path = parse_repo(call.match["repo"], kind), parse_path(call.match["path"])
@@ -85,18 +86,21 @@ class FileRoutes:
             standing = await self._standing(artifact, file, credential, always=call.head)
             if call.head:
                 await admission.ticket.durable()
-                found = _head(call, headers | _pinned(call, page, path, revision), file, large=is_large(hub.options, file))
+                headers |= _pinned(call, page, path, revision) | ({} if file.size is None else {"Content-Length": str(file.size)})
+                if is_large(hub.options, file):
+                    headers = for_client(hub.options, page, file, headers, call.actor.user_agent, here(call))
+                found = _head(call, headers)
                 found.headers["Cache-Status"] = standing
                 # A miss may be a hit in a moment; and of a large file not everybody is told the size.
                 if "; hit" in standing and not is_large(hub.options, file):
-                    self._remember(call, admission, page, tuple(found.headers.items()), None)
+                    self._remember(call, admission, page, tuple(found.headers.items()), None, found.status)
                 return found
             body = await hub.gateway.open(admission)
         except HubSaysNo as no:
             await hub.note_refusal(call, artifact, no)
             raise
         etag = headers.pop("ETag", "")
-        if plain_key(call, hub.name) is not None and (data := await small_hit(body)) is not None:
+        if self._key(call) is not None and (data := await small_hit(body)) is not None:
             told = hit_headers(tuple(headers.items()), etag)
             self._remember(call, admission, page, told, data)
             return answer(told, data)
@@ -118,12 +122,18 @@ class FileRoutes:
             raise refusal
         return standing
 
-    def _remember(self, call: Call, admission: Admission, page: RepoPage, headers: Headers, body: bytes | None) -> None:
-        key, right = plain_key(call, self._hub.name), self._hub.access.good_until(page, call.actor.credential)
+    def _key(self, call: Call) -> Key | None:
+        """What makes two requests the same one. A condition on a HEAD is answered here, on a GET by `respond`."""
+        return plain_key(call, self._hub.name, *((hdrs.IF_NONE_MATCH,) if call.head else ()))
+
+    def _remember(
+        self, call: Call, admission: Admission, page: RepoPage, headers: Headers, body: bytes | None, status: int = 200
+    ) -> None:
+        key, right = self._key(call), self._hub.access.good_until(page, call.actor.credential)
         if key is not None and right is not None:
-            document = page.document
+            document, gateway = page.document, self._hub.gateway
             until = right if document.max_age is None else min(right, document.fetched_at + document.max_age)
-            self._hub.gateway.remember(key, admission, headers, body, until)
+            gateway.remember(key, admission, headers, body, until, lambda: not gateway.replaced(document), status)
 
     async def raw(self, call: Call) -> web.StreamResponse:
         """`/{P}ID/raw/REV/FILE`: what git holds. For a large file that is its pointer, which we write ourselves."""
@@ -189,32 +199,29 @@ def _pinned(call: Call, page: RepoPage, path: str, revision: str) -> dict[str, s
     would be kept under the older one's entity tag. On a 200 the field redirects nobody (RFC 9110 section 10.2.2).
     A client that calls us by another name than `listen.public_url` gets none, and does without that guard.
     """
-    if revision == page.commit or not _asked_at(call.request.headers.get("Host", ""), call.public_url):
+    if revision == page.commit or not (known := here(call)):
         return {}
-    return {"Location": call.public_url + call.mount + Repo.of(page.project).file("resolve", page.commit, path)}
+    return {"Location": known + Repo.of(page.project).file("resolve", page.commit, path)}
 
 
-def _asked_at(host: str, public_url: str) -> bool:
-    """Whether a client that sent this Host header knows us by our public name.
+def here(call: Call) -> str:
+    """The address of this hub at the mirror, below which its routes lie; empty for a client that knows us by another name.
 
     To one that uses another name of ours, a link to the public one leads abroad: it would follow without its token.
     """
-    own = urlsplit(public_url)
+    own = urlsplit(call.public_url)
     default = {"https": 443, "http": 80}.get(own.scheme)
-    asked = urlsplit(f"//{host}")
+    asked = urlsplit("//" + call.request.headers.get("Host", ""))
     try:
-        return (own.hostname, own.port or default) == (asked.hostname, asked.port or default)
+        same = (own.hostname, own.port or default) == (asked.hostname, asked.port or default)
     except ValueError:
-        return False
+        return ""
+    return call.public_url + call.mount if same else ""
 
 
-def _head(call: Call, headers: dict[str, str], file: HubFile, *, large: bool) -> web.Response:
+def _head(call: Call, headers: dict[str, str]) -> web.Response:
     """The answer to HEAD: as GET's would be, without a transfer being started."""
     asked, etag = call.request.headers.get("If-None-Match"), headers.get("ETag")
-    if file.size is not None:
-        headers = {**headers, "Content-Length": str(file.size)}
-    if large:
-        headers = for_client(headers, call.request.headers.get("User-Agent", ""))
     if asked is not None and etag is not None and matches(asked, etag, weak=True):
         return web.Response(status=304, headers={k: v for k, v in headers.items() if k not in ("Content-Type", "Content-Length")})
     return web.Response(headers=headers)

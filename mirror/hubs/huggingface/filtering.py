@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mirror.core.nouns import HUGGINGFACE
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mirror.core.decision import Verdict
+    from mirror.core.facts import Facts
     from mirror.core.nouns import Artifact, Document, Kind
     from mirror.hubs.huggingface.documents import RepoPage
     from mirror.hubs.huggingface.hub import HuggingFaceHub
@@ -51,7 +53,10 @@ async def keep_files(
             left_out.append((page.artifact(path), verdict))
     if not left_out:
         return kept, warning
-    await gateway.steered(actor, page.project, call.info, left_out, page.commit, without_scans(shared))
+    told = without_scans(shared).evidence
+    await gateway.steered(
+        actor, page.project, call.info, left_out, page.commit, lambda one: replace(file_facts(shared, page, one.path), evidence=told)
+    )  # fmt: skip
     return kept, _of_files(page, left_out)
 
 
@@ -113,6 +118,7 @@ async def _keep(hub: HuggingFaceHub, call: Call, rows: Sequence[tuple[Any, Kind 
     gateway, needs = hub.gateway, hub.gateway.needs(HUGGINGFACE)
     kept: list[Any] = []
     left_out: list[tuple[Artifact, Verdict]] = []
+    told: dict[Artifact, Facts] = {}
     for index, (row, kind) in enumerate(rows):
         if index % _BREATHE == _BREATHE - 1:
             await asyncio.sleep(0)
@@ -122,12 +128,13 @@ async def _keep(hub: HuggingFaceHub, call: Call, rows: Sequence[tuple[Any, Kind 
             verdict = await gateway.judge(call.actor, page.artifact(), facts)
             if not verdict.effect.serves:
                 left_out.append((page.artifact(), verdict))
+                told[page.artifact()] = facts
                 continue
         kept.append(row)
     if not left_out:
         return kept, None
     worst, verdict = max(left_out, key=lambda pair: pair[1].effect)
-    await gateway.steered(call.actor, worst.project, call.info, left_out)
+    await gateway.steered(call.actor, worst.project, call.info, left_out, facts_of=told.__getitem__)
     names = ", ".join(artifact.project.name for artifact, _ in left_out[:5]) + (", …" if len(left_out) > 5 else "")
     rule = verdict.determining.id if verdict.determining else "default"
     text = f"{len(left_out)} repositories are left out of this list by policy ({names}). {verdict.sentence}"

@@ -20,6 +20,7 @@ from mirror.hubs.huggingface.intake import read_body
 from mirror.hubs.huggingface.paths import Repo, kind_of, parse_repo
 from mirror.hubs.huggingface.relay import sound
 from mirror.hubs.huggingface.replies import git_text
+from mirror.proxy.share import Share
 from mirror.reply.passing import pass_on
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ _KIND: Final = "application/x-git-upload-pack"
 _PROTOCOL: Final = re.compile(r"[A-Za-z0-9=:._-]{1,100}")
 #: Seconds between two reads: while a pack is being counted, upstream says so every few seconds.
 _SILENCE: Final = 60.0
+#: Packs under way at once, of one caller and of all: each holds a connection to the hub for as long as its client likes.
+_EACH: Final = 8
+_ALL: Final = 32
 _UNVERIFIED: Final = (("unverified", "git packs are passed on as they come and not checked against digests"),)
 _FIXED: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Vary": "Authorization"}
 
@@ -46,6 +50,7 @@ class GitRoutes:
     def __init__(self, hub: HuggingFaceHub, refused: RefusedRoutes) -> None:
         """Routes of one instance; `refused` says no where nothing is permitted."""
         self._hub, self._refused = hub, refused
+        self._share = Share(hub.options.upstream, "git transfers", _ALL, _EACH)
 
     async def serve(self, call: Call) -> web.StreamResponse:
         """`GET …/info/refs?service=git-upload-pack`, `POST …/git-upload-pack`. There is no dumb protocol."""
@@ -80,9 +85,11 @@ class GitRoutes:
             ask = await self._request(call, ask)
             admission = await hub.gateway.admit(call.actor, page.artifact(), call.info, facts=facts, detail=_UNVERIFIED)
             await admission.ticket.durable()
-        async with hub.upstream.stream(bearer.on(ask)) as stream:
-            chunks = await sound(stream, headers["Accept"])
-            return await pass_on(call.request, chunks, {"Content-Type": headers["Accept"], **_FIXED})
+        running = hub.gateway.relayed(call.actor, page.artifact(), call.info, facts, whole=True)
+        with self._share.place(call.actor.name):
+            async with hub.upstream.stream(bearer.on(ask)) as stream:
+                chunks = await sound(stream, headers["Accept"])
+                return await pass_on(call.request, chunks, {"Content-Type": headers["Accept"], **_FIXED}, running)
 
     async def _request(self, call: Call, ask: Ask) -> Ask:
         """The ask with what the client wants and has; a body that came compressed is plain by now."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mirror.core.decision import EventKind
-from mirror.core.errors import HubSaysNo, UpstreamError, UpstreamGarbage
+from mirror.core.errors import HubSaysNo, MirrorError, UpstreamError, UpstreamGarbage
 from mirror.core.facts import Fact, Facts
 from mirror.core.nouns import HUGGINGFACE, Artifact, Kind
 from mirror.core.ports import Ask, Source, Upstream
@@ -22,6 +24,7 @@ from mirror.hubs.huggingface.large import permit
 from mirror.hubs.huggingface.lfs import LfsRoutes
 from mirror.hubs.huggingface.pages import Pages
 from mirror.hubs.huggingface.paths import Repo
+from mirror.hubs.huggingface.profile import profile_of
 from mirror.hubs.huggingface.refused import RefusedRoutes
 from mirror.hubs.huggingface.registry import RegistryRoutes
 from mirror.hubs.huggingface.replies import dressed, failure, policy_refusal, warning_of
@@ -30,6 +33,7 @@ from mirror.hubs.huggingface.routes import Handlers, table, viewer_table
 from mirror.hubs.huggingface.scans import Scans
 from mirror.hubs.huggingface.viewer import ViewerRoutes
 from mirror.hubs.huggingface.views import ViewRoutes
+from mirror.hubs.huggingface.xet_facade import XetRoutes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -37,10 +41,11 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from mirror.core.actor import Credential
-    from mirror.core.errors import MirrorError, Refused
+    from mirror.core.errors import Refused
     from mirror.core.nouns import Document
     from mirror.hubs.huggingface.documents import HubFile, RepoPage
     from mirror.hubs.huggingface.options import Bearer, Options
+    from mirror.policy.substitutes import Profile
     from mirror.proxy.gateway import Gateway
     from mirror.reply.routing import Call, Route
 
@@ -59,13 +64,14 @@ class HuggingFaceHub:
         self.name, self.mount, self.hosts = options.name, options.mount, options.hosts
         self.pages = Pages(gateway, options)
         self.access = Access(gateway, upstream, options)
-        self._ancestry = Ancestry(gateway, self.pages, options.lineage_patience)
+        self._ancestry = Ancestry(gateway, self.pages, options)
+        self._asking: set[asyncio.Task[None]] = set()
         self._scans = Scans(gateway, self.pages, options)
         self._refused = RefusedRoutes(self)
         files = FileRoutes(self)
         handlers = Handlers(
             files, ViewRoutes(self), LfsRoutes(self), RegistryRoutes(self, files), DerivedRoutes(self, files),
-            DirectoryRoutes(self), EventRoutes(self), GitRoutes(self, self._refused), self._refused,
+            DirectoryRoutes(self), EventRoutes(self), GitRoutes(self, self._refused), XetRoutes(self, self._refused), self._refused,
         )  # fmt: skip
         self.routes: Sequence[Route] = table(handlers)
         self.labels: Mapping[str, Sequence[Route]] = {"datasets-server": viewer_table(ViewerRoutes(self))}
@@ -90,6 +96,15 @@ class HuggingFaceHub:
         )  # fmt: skip
         headers = tuple(file_headers(page, file).items())
         return Source(bearer.on(ask), file.declared, file.size, headers, page.restriction)
+
+    async def profile(self, artifact: Artifact, credential: Credential | None, needs: frozenset[str]) -> Profile:
+        """See `proxy.substitutes.Profiling`. Raises `HubSaysNo` for what not everybody may see, unless with a credential."""
+        page = await self.page_of(artifact, credential)
+        if credential is None and not page.public:
+            raise HubSaysNo(401, "RepoNotFound", "not for everybody", "private")
+        largest = profile_of(page, Facts()).parts[1:]
+        shared = await self.shared_facts(page, credential, needs, tuple(one.path for one, _ in largest))
+        return profile_of(page, shared)
 
     # --- what the routes share ------------------------------------------------------------------------------------
 
@@ -120,6 +135,8 @@ class HuggingFaceHub:
         """
         facts = repository_facts(page)
         if page.project.kind is Kind.MODEL and needs & _LINEAGE:
+            if paths and any(paths):
+                self._ahead(page, credential)
             ancestors, evidence = await self._ancestry.of(page)
             facts = replace(facts, ancestors=ancestors, evidence=tuple(dict.fromkeys((*facts.evidence, *evidence))))
         if needs & _REGION:
@@ -127,6 +144,17 @@ class HuggingFaceHub:
         if "scan" in needs and (paths is None or any(paths)):
             return with_scans(facts, await self._scans.of(page, credential, paths))
         return facts
+
+    def _ahead(self, page: RepoPage, credential: Credential | None) -> None:
+        """Ask for the right to the files while a lineage is walked: what is permitted then waits for one of the two only."""
+
+        async def ask() -> None:
+            with suppress(MirrorError):  # said again when the files are opened
+                await self.access.check(page, credential)
+
+        task = asyncio.create_task(ask())
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
 
     async def admit_project(self, call: Call, page: RepoPage) -> tuple[str, str] | None:
         """The project as a whole: raises `Refused` (on the record) where it is denied; gives a warning's topic and text."""
@@ -157,16 +185,19 @@ class HuggingFaceHub:
         return ({"Link": links} if links else {}) | ({"X-Total-Count": total} if total else {})
 
     async def _blocked(self, page: RepoPage, credential: Credential | None) -> Fact[tuple[str, ...]]:
-        """The hub does not say which countries it blocks, only that it blocks us: `*`."""
+        """The hub does not say which countries it blocks, only that it blocks us: `*`. What it did elsewhere is remembered."""
+        doubt = ""
         try:
             await self.access.check(page, credential)
         except HubSaysNo as no:
             if no.cause == "region":
                 return Fact(("*",), "the hub's refusal", "A")
-            return Fact(None, "the hub refuses this credential", "A")
+            doubt = "the hub refuses this credential"
         except UpstreamError:
-            return Fact(None, "the hub cannot be asked", "A")
-        return Fact((), "the hub's answer to a request for a file", "A")
+            doubt = "the hub cannot be asked"
+        if known := await self.access.regions.withheld(page.project.identity):
+            return Fact(known, "the hub's refusal when it was asked from there", "A")
+        return Fact(None, doubt, "A") if doubt else Fact((), "the hub's answer to a request for a file", "A")
 
     # --- reply.routing.Dialect ------------------------------------------------------------------------------------
 

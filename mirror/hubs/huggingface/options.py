@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from mirror.proxy.tuning import PATIENCE
@@ -37,6 +39,9 @@ class Options:
     datasets_server: str | None = None
     large_files: Literal["xet", "refuse", "missing"] = "xet"  # `missing`: would be xet, but hf_xet is not installed
     large_from: int = 50_000_000_000  # bytes
+    large_serving: Literal["auto", "xet", "plain"] = "auto"
+    key: bytes = field(default_factory=partial(os.urandom, 32), repr=False)  # the installation's own secret
+    country: str | None = None  # from where the hub is asked, ISO 3166-1 alpha-2
     lineage_patience: float = 8.0
     patience: float = PATIENCE  # seconds that a client waits for the head of an answer
 
@@ -67,10 +72,19 @@ def public_bearer(options: Options) -> Bearer:
 def own_bearer(options: Options, credential: Credential | None) -> Bearer:
     """For what not everybody may see (P5): the caller's own credential, or the organisation's where that is configured.
 
-    `service`: callers' credentials are ignored. `both`: a caller without one goes by the organisation's.
+    `service`: callers' credentials are ignored. `both`: a caller without one goes by the organisation's, as does one whose
+    group may (`exchanged`).
     """
+    if credential is not None and credential.exchanged:
+        return Bearer(SERVICE, None, service=True) if options.token else Bearer()
     if options.credentials != "service" and credential is not None:
         return Bearer(credential.fingerprint, credential)
     if options.credentials != "passthrough" and options.token:
         return Bearer(SERVICE, None, service=True)
     return Bearer()
+
+
+def passed_on(options: Options, credential: Credential | None) -> Credential | None:
+    """The caller's own credential for what is nobody else's business; the organisation's token is never lent for that."""
+    lent = options.credentials == "service" or (credential is not None and credential.exchanged)
+    return None if lent else credential

@@ -77,6 +77,20 @@ class Pages:
         await self._gateway.keep_document(replace(document, max_age=timedelta(0)))
         return await self.repository(repo, revision, credential)
 
+    async def lately(self, repo: Repo, within: timedelta) -> RepoPage | None:
+        """The page of the default branch as anybody saw it within this time, without asking the hub; None where nobody did."""
+        scope, now = public_bearer(self._options).scope, self._gateway.clock.now()
+        keys = (DocumentKey(self._options.name, f"{repo.api}{tail}?blobs=true", scope) for tail in ("", "/revision/main"))
+        seen = [one for key in keys if (one := await self._gateway.last_known(key)) is not None and one.status == 200]
+        known = max(seen, key=lambda one: one.fetched_at, default=None)
+        if known is None or not timedelta() <= now - known.fetched_at < within:
+            return None
+        page = self._parse(known, repo)
+        if page.private:
+            return None
+        self._gateway.recorder.at_hand(known.digest.hex, known.body)
+        return page
+
     async def _own_or_gone(self, repo: Repo, revision: str | None, own: Bearer, gone: RepoPage) -> RepoPage:
         """What the hub hides from the public it may still show to this caller."""
         try:

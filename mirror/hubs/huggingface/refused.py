@@ -13,6 +13,7 @@ from mirror.core.decision import EventKind
 from mirror.core.errors import UpstreamGarbage
 from mirror.core.ports import Ask
 from mirror.decode import parse_json
+from mirror.hubs.huggingface.options import passed_on
 from mirror.hubs.huggingface.paths import API_REPO, kind_of, parse_query, parse_repo, with_query
 from mirror.hubs.huggingface.replies import BUCKETS_OFF, GIT_OFF, WRITES_OFF, XET_OFF, git_text, json_page, say
 from mirror.hubs.huggingface.rewrite import without_xet
@@ -97,7 +98,7 @@ class RefusedRoutes:
             repo = parse_repo(about["repo"], kind_of(about.groupdict()))
             await self._hub.admit_project(call, await self._hub.pages.repository(repo, None, call.actor.credential))
         ask = Ask(with_query(call.raw_path, parse_query(call.query)), headers={"Accept": "application/json"}, max_bytes=_FORWARDED)
-        credential = call.actor.credential if self._hub.options.credentials != "service" else None
+        credential = passed_on(self._hub.options, call.actor.credential)
         answer = await self._hub.upstream.ask(replace(ask, credential=credential))
         try:
             value = parse_json(answer.body)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mirror.hubs.huggingface.registry import RegistryRoutes
     from mirror.hubs.huggingface.viewer import ViewerRoutes
     from mirror.hubs.huggingface.views import ViewRoutes
+    from mirror.hubs.huggingface.xet_facade import XetRoutes
 
 _READ: Final = "GET HEAD"
 _REV: Final = r"(?P<rev>[^/]+)"
@@ -43,12 +44,13 @@ class Handlers:
     directory: DirectoryRoutes
     events: EventRoutes
     git: GitRoutes
+    xet: XetRoutes
     refused: RefusedRoutes
 
 
 def table(by: Handlers) -> tuple[Route, ...]:
     """All rows, first match wins."""
-    return (*_apart(by), *_about_repositories(by), *_pages_of_files(by))
+    return (*_apart(by), *_store(by), *_about_repositories(by), *_pages_of_files(by))
 
 
 def viewer_table(viewer: ViewerRoutes) -> tuple[Route, ...]:
@@ -85,6 +87,19 @@ def _apart(by: Handlers) -> tuple[Route, ...]:
     )
 
 
+def _store(by: Handlers) -> tuple[Route, ...]:
+    """The mirror as a Xet store: below an address of its own, which clients learn with their token.
+
+    hf_xet 1.2 asks for no version, older ones for one `reconstruction`.
+    """
+    file = r"(?P<hash>[0-9a-f]{64})"
+    content, seals = Handling.CONTENT, by.xet.seals
+    return (
+        route("xet-reconstruction", "GET", rf"/api/xet/(?P<version>v1/|v2/)?reconstructions?/{file}", content, by.xet.reconstruction, seals.by_token),
+        route("xet-xorb", "GET", rf"/api/xet/xorbs/{file}/(?P<number>[0-9]{{1,9}})", content, by.xet.xorb, seals.by_address),
+    )
+
+
 def _about_repositories(by: Handlers) -> tuple[Route, ...]:
     views, derived, refused = by.views, by.derived, by.refused
     content, facts, identity = Handling.CONTENT, Handling.FACTS, Handling.IDENTITY
@@ -92,7 +107,8 @@ def _about_repositories(by: Handlers) -> tuple[Route, ...]:
     cache = r"/api/resolve-cache/(?P<plural>models|datasets|spaces|kernels)/(?P<repo>[^/]+(?:/[^/]+)?)"
     return (
         route("resolve-cache", _READ, rf"{cache}/{_REV}/{_PATH}", content, by.files.resolve_cache),
-        route("xet-token", _READ, rf"{API_REPO}/xet-(?:read|write)-token(?:/.*)?", Handling.REFUSED, refused.xet),
+        route("xet-token", _READ, rf"{API_REPO}/xet-read-token/{_REV}", facts, by.xet.token),
+        route("xet-no-token", _READ, rf"{API_REPO}/xet-(?:read|write)-token(?:/.*)?", Handling.REFUSED, refused.xet),
         route("tree", _READ, rf"{API_REPO}/tree/{_REV}(?:/(?P<path>.*))?", facts, views.tree),
         route("paths-info", "POST", rf"{API_REPO}/paths-info/{_REV}", facts, views.paths_info),
         route("refs", _READ, rf"{API_REPO}/refs", facts, views.refs),

@@ -15,9 +15,12 @@ from mirror.core.errors import HubSaysNo, Malformed, MirrorError, UpstreamGarbag
 from mirror.core.ports import Ask
 from mirror.decode import parse_json
 from mirror.hubs.huggingface.documents import LISTED, MOVING, PINNED, RepoPage, load_json, says_no
+from mirror.hubs.huggingface.files import here
 from mirror.hubs.huggingface.filtering import keep_files, keep_projects
+from mirror.hubs.huggingface.holder import holder_page
 from mirror.hubs.huggingface.intake import read_body
-from mirror.hubs.huggingface.options import own_bearer
+from mirror.hubs.huggingface.large import with_hashes
+from mirror.hubs.huggingface.options import own_bearer, passed_on
 from mirror.hubs.huggingface.paths import (
     PLURALS,
     Repo,
@@ -89,7 +92,8 @@ class ViewRoutes:
         age = PINNED if "expand=" in query.lower() else LISTED
         document = await self._hub.pages.about(page, f"/tree/{page.commit}{folder}", query, call.actor.credential, age)
         kept, warning = await self._rows(call, page, document, project)
-        return json_page(call, kept, self._hub.paging(call, document), warning)
+        told = with_hashes(self._hub.options, page, kept, call.actor.user_agent, here(call))
+        return json_page(call, kept, self._hub.paging(call, document) | told, warning)
 
     async def paths_info(self, call: Call) -> web.StreamResponse:
         """`POST /api/T/ID/paths-info/REV`, a form or JSON: a read, whatever its method."""
@@ -103,7 +107,8 @@ class ViewRoutes:
             method="POST", headers={"Content-Type": "application/json"}, body=body, variant=hashlib.sha256(body).hexdigest(),
         )  # fmt: skip
         kept, warning = await self._rows(call, page, document, project)
-        return json_page(call, kept, None, warning)
+        told = with_hashes(self._hub.options, page, kept, call.actor.user_agent, here(call))
+        return json_page(call, kept, told, warning)
 
     async def refs(self, call: Call) -> web.StreamResponse:
         """`/api/T/ID/refs`: branches, converts, tags, pull requests."""
@@ -143,10 +148,17 @@ class ViewRoutes:
         return json_page(call, kept, self._hub.paging(call, document), warning)
 
     async def whoami(self, call: Call) -> web.StreamResponse:
-        """`/api/whoami-v2`: never stored, never shared, and never answered from the organisation's own token."""
+        """`/api/whoami-v2`: never stored, never shared, and never answered from the organisation's own token.
+
+        Who a mirror token belongs to the mirror says itself; the hub has never heard of it.
+        """
         options = self._hub.options
-        credential = call.actor.credential if options.credentials != "service" else None
-        answer = await self._hub.upstream.ask(Ask("/api/whoami-v2", credential=credential, first_only=True))
+        if call.actor.token is not None:
+            page = json_page(call, holder_page(call.actor, call.actor.token))
+            page.headers["Cache-Control"] = "no-store"
+            return page
+        own = passed_on(options, call.actor.credential)
+        answer = await self._hub.upstream.ask(Ask("/api/whoami-v2", credential=own, first_only=True))
         if answer.status >= 400:
             raise says_no(answer)
         value = load_json(answer, options.upstream)

@@ -16,6 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from mirror.core.facts import Fact, Facts
 from mirror.core.nouns import FileKind
+from mirror.hubs.pypi.claims import declared_claims
 from mirror.hubs.pypi.labels import owners
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from mirror.hubs.pypi.documents import Listed, Page
 
 #: Conditions on facts that cost a further request for one file: on a page they are unknown, at the file they are not.
-COSTLY: Final = frozenset({"license", "direct_url", "attested", "vulnerability"})
+COSTLY: Final = frozenset({"license", "direct_url", "attested", "vulnerability", "publisher", "origin"})
 _NAMED: Final = 20
 _NOT_A_NAME: Final = frozenset({"", "unknown", "none", "n/a", "todo", "author", "your name"})
 #: Trove classifiers that mean exactly one SPDX licence (PEP 639 appendix: the others are ambiguous).
@@ -73,6 +74,7 @@ class Declared:
     classifiers: tuple[str, ...]
     requires: tuple[str, ...]
     names: tuple[str, ...]
+    claims: tuple[str, ...] = ()
 
 
 def page_facts(page: Page, file: Listed, evidence: str, *, metadata: bool = False) -> Facts:
@@ -105,16 +107,16 @@ def with_declared(facts: Facts, declared: Declared, *evidence: str) -> Facts:
 def from_metadata(body: bytes, source: str = "core metadata") -> Declared:
     """A METADATA or PKG-INFO file, read from `source`. Never fails: what cannot be read is absent."""
     raw, _ = parse_email(body)
+    said = (raw.get("author"), raw.get("maintainer"), raw.get("author_email"), raw.get("maintainer_email"))
+    urls = (*raw.get("project_urls", {}).items(), ("homepage", raw.get("home_page", "")))
     return Declared(
         source=source,
         expression=raw.get("license_expression", ""),
         license=raw.get("license", ""),
         classifiers=tuple(raw.get("classifiers", ())),
         requires=tuple(raw.get("requires_dist", ())),
-        names=_names(
-            (raw.get("author"), raw.get("maintainer"), raw.get("author_email"), raw.get("maintainer_email")),
-            owners((*raw.get("project_urls", {}).items(), ("homepage", raw.get("home_page", "")))),
-        ),
+        names=_names(said, owners(urls)),
+        claims=declared_claims(said[2:], urls, _names(said, ())),
     )
 
 
@@ -131,13 +133,15 @@ def from_legacy(raw: Mapping[str, Any]) -> Declared:
     fields = [info.get(key) for key in ("author", "maintainer", "author_email", "maintainer_email")]
     urls = info.get("project_urls")
     labelled = [(label, url) for label, url in urls.items() if isinstance(url, str)] if isinstance(urls, dict) else []
+    labelled.append(("homepage", _string(info.get("home_page"))))
     return Declared(
         source="legacy JSON",
         expression=_string(info.get("license_expression")),
         license=_string(info.get("license")),
         classifiers=_strings(info.get("classifiers")),
         requires=_strings(info.get("requires_dist")),
-        names=_names(fields, owners((*labelled, ("homepage", _string(info.get("home_page")))))),
+        names=_names(fields, owners(labelled)),
+        claims=declared_claims(fields[2:], labelled, _names(fields, ())),
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from mirror.core.errors import HubSaysNo, NotHere
+from mirror.core.errors import HubSaysNo, MirrorError, NotHere
 from mirror.core.facts import Fact, Facts
+from mirror.hubs.pypi.claims import attested_claims, ownership_claims
 from mirror.hubs.pypi.documents import decode_object
 from mirror.hubs.pypi.facts import (
     attestation,
@@ -38,12 +40,16 @@ class Inquiry:
 
     async def complete(self, facts: Facts, artifact: Artifact, file: Listed, needs: frozenset[str]) -> Facts:
         """`facts` with those of `needs` that the page does not have. Raises as `PypiHub.page`, and `IntegrityError`."""
+        if "publisher" in needs:
+            await self._foreseen(artifact, file)
         if needs & {"names"}:
             facts = await self._with_organisation(facts, artifact)
         if needs & {"license", "names", "direct_urls"}:
             facts = await self._with_declared(facts, artifact, file)
-        if "attested" in needs:
+        if needs & {"attested", "publisher"}:
             facts = await self._with_attestation(facts, file)
+        if "publisher" in needs:
+            facts = await self._with_claims(facts, artifact, file)
         if "vulnerabilities" in needs:
             facts = await self._with_vulnerabilities(facts, artifact)
         return facts
@@ -90,6 +96,41 @@ class Inquiry:
         return replace(
             facts, attested=Fact(identity, "integrity API"), evidence=(*facts.evidence, document.digest.hex)
         )
+
+    async def _foreseen(self, artifact: Artifact, file: Listed) -> None:
+        """Have the pages of `_with_claims` on their way at once: one wait, not three. What fails is asked for, and fails, there."""
+        asked = [self._hub.legacy(artifact.project.name, artifact.revision)]
+        asked += [self._hub.metadata(file)] if file.has_metadata else []
+        asked += [self._hub.provenance(file)] if file.provenance is not None else []
+        for failed in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(failed, BaseException) and not isinstance(failed, MirrorError):
+                raise failed
+
+    async def _with_claims(self, facts: Facts, artifact: Artifact, file: Listed) -> Facts:
+        """What the index says of who published the file, and what its uploader says (`policy.accounts` weighs it).
+
+        The attested identity is this file's; ownership is the project's and of today; the rest is from the file's own metadata,
+        which the page pins, else from the release's legacy JSON.
+        """
+        claims = list(attested_claims(facts.attested.value if facts.attested else None))
+        evidence, sources = list(facts.evidence), ["integrity API"] if claims else []
+        raw = await self._legacy_object(artifact)
+        if raw is not None:
+            claims += ownership_claims(raw[0])
+            sources.append("legacy JSON")
+            evidence.append(raw[1].digest.hex)
+        told = from_legacy(raw[0]) if raw is not None else None
+        if file.has_metadata:
+            with suppress(NotHere, HubSaysNo):
+                document = await self._hub.metadata(file)
+                told = from_metadata(document.body, BY_RANGE if file.unverified else "core metadata")
+                evidence.append(document.digest.hex)
+                sources.append(told.source)
+        claims += told.claims if told is not None else ()
+        if not sources:
+            return facts
+        kept = Fact(tuple(dict.fromkeys(claims)), ", ".join(sources), "C")
+        return replace(facts, claims=kept, evidence=tuple(dict.fromkeys(evidence)))
 
     async def _with_vulnerabilities(self, facts: Facts, artifact: Artifact) -> Facts:
         """What the index itself knows of the release, joined with the operator's own OSV database.

@@ -51,6 +51,10 @@ class MadeMetadata:
         """
         return await self._gateway.last_known(self._list(project))
 
+    def newest(self, project: str) -> Document | None:
+        """The same as it is in memory, None where it is not there: `of_project` a moment ago has brought it there."""
+        return self._gateway.newest(self._list(project))
+
     @staticmethod
     def advertised(page: Page, made: Document) -> Page:
         """The page with the hashes of `made` where upstream offers nothing."""

@@ -6,7 +6,6 @@ A database is in force whole or not at all: a broken one is told with its places
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 import zipfile
@@ -18,21 +17,18 @@ from typing import TYPE_CHECKING, Final
 from mirror.core.errors import InputError, MirrorError, Problem
 from mirror.decode import parse_json
 from mirror.hubs.pypi.osv import Collected, Edition
+from mirror.proxy.following import Looking, State, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-#: How often the files are looked at, in seconds; a look that took long (a folder of thousands) is paid for by a longer rest.
-LOOK_EVERY: Final = 1.0
-_REST: Final = 50
 #: What one JSON file, one archive and one database may ask of us.
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _MOST_UNPACKED: Final = 8 * 1024**3
 _MOST_MEMBERS: Final = 1_000_000
 _TOLD: Final = 20
 
-State = tuple[tuple[str, int, int, int], ...]
 Changed = Callable[["Loaded"], Awaitable[None]]
 Failed = Callable[[InputError], Awaitable[None]]
 
@@ -66,16 +62,7 @@ def load(paths: Sequence[Path]) -> Loaded:
 
 def state(paths: Sequence[Path]) -> State:
     """What the files look like now; equal states mean that nothing was written."""
-    seen = []
-    for path in paths:
-        for file in _files(path):
-            try:
-                now = file.stat()
-            except OSError:
-                seen.append((str(file), 0, 0, 0))
-            else:
-                seen.append((str(file), now.st_mtime_ns, now.st_size, now.st_ino))
-    return tuple(seen)
+    return state_of(file for path in paths for file in _files(path))
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -137,7 +124,7 @@ class OsvBook:
         self._state = state(self._paths)
         self._loaded = load(self._paths)
         self._next: Loaded | None = None  # read, and waiting for `changed` to succeed
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: Looking | None = None
         self._took = 0.0
         self.problems: tuple[Problem, ...] = ()
 
@@ -153,14 +140,16 @@ class OsvBook:
 
     def watch(self, changed: Changed, failed: Failed) -> None:
         """Start looking for changes."""
-        self._watching = asyncio.create_task(self._watch(changed, failed))
+        async def look() -> float:
+            await self.refresh(changed, failed)
+            return self._took
+
+        self._watching = Looking(look)
 
     async def close(self) -> None:
         """Stop looking."""
         if self._watching is not None:
-            self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+            await self._watching.close()
 
     async def refresh(self, changed: Changed, failed: Failed) -> None:
         """Look once. `changed` is awaited before a new edition judges anything; while it cannot be archived it waits."""
@@ -186,13 +175,6 @@ class OsvBook:
                 await failed(InputError([problem]))
             return
         self._loaded, self._next, self.problems = self._next, None, ()
-
-    async def _watch(self, changed: Changed, failed: Failed) -> None:
-        rest = LOOK_EVERY
-        while True:
-            await asyncio.sleep(rest)
-            await self.refresh(changed, failed)
-            rest = max(LOOK_EVERY, _REST * self._took)
 
 
 __all__ = ["Loaded", "OsvBook", "load", "state"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -25,8 +26,9 @@ from mirror.core.errors import (
 )
 from mirror.core.facts import Facts
 from mirror.core.http import matches
-from mirror.core.nouns import PYPI
+from mirror.core.nouns import PYPI, Artifact
 from mirror.hubs.pypi.documents import HTML, JSON_V1, decode_object
+from mirror.hubs.pypi.facts import page_facts
 from mirror.hubs.pypi.hub import LARGE, PypiHub, Sheet
 from mirror.hubs.pypi.judgement import Bench, Judgement
 from mirror.hubs.pypi.legacy import turned
@@ -45,7 +47,9 @@ from mirror.hubs.pypi.paths import (
     version_text,
 )
 from mirror.hubs.pypi.projects import listing
+from mirror.hubs.pypi.repeats import Repeats
 from mirror.hubs.pypi.shelf import Rendering, Shelf
+from mirror.reply.again import hit_headers, small_hit
 from mirror.reply.body import respond
 from mirror.reply.refusal import COME_BACK, come_back, problem, refuse
 from mirror.reply.routing import Call, Handling, Route, route
@@ -85,6 +89,7 @@ class PypiDialect:
         self._bench = Bench(hub, gateway)
         self._shelf = Shelf()
         self._making = Making(hub, gateway)
+        self._repeats = Repeats(hub, gateway)
         self.routes = self._table()
 
     def _table(self) -> tuple[Route, ...]:
@@ -126,6 +131,9 @@ class PypiDialect:
             raise NotHere(raw[:100])
         if raw != name or not call.match["slash"]:
             return self._moved(f"{call.mount}/simple/{name}/")
+        key = self._repeats.page_key(call)
+        if (given := await self._repeats.given(key)) is not None:
+            return given
         sheet = await self._hub.page(name)
         judgement = await self._bench.judge(call.actor, sheet)
         if judgement.whole and self._hub.settings.denied_project == "page":
@@ -134,13 +142,20 @@ class PypiDialect:
         self._making.begin(call.actor, sheet, judgement)
         wanted = content_type(_header(call, "Accept"))
         rendering = await self._rendering(sheet, judgement, wanted, _base(call))
-        return await self._send(call, rendering, wanted, sheet.serial)
+        answer = await self._send(call, rendering, wanted, sheet.serial)
+        self._repeats.page(key, answer, sheet, judgement)
+        return answer
 
     async def _steered(self, call: Call, sheet: Sheet, judgement: Judgement) -> None:
         """One event a page, citing the page as it was judged: what each file's facts were can be read from it."""
-        facts = Facts(evidence=(sheet.document.digest.hex, *judgement.advice))
+        evidence = (sheet.document.digest.hex, *judgement.advice)
+
+        def told(artifact: Artifact) -> Facts:
+            facts = page_facts(sheet.page, sheet.page.by_name[artifact.path], sheet.document.digest.hex)
+            return replace(self._hub.advised(facts, artifact) if judgement.advice else facts, evidence=evidence)
+
         project = self._hub.project(sheet.page.project)
-        await self._gateway.steered(call.actor, project, call.info, judgement.left_out, facts=facts)
+        await self._gateway.steered(call.actor, project, call.info, judgement.left_out, facts_of=told)
 
     async def _rendering(self, sheet: Sheet, judgement: Judgement, wanted: str, base: str) -> Rendering:
         form = "json" if wanted == JSON_V1 else "html"
@@ -209,6 +224,9 @@ class PypiDialect:
         wanted = _wanted(call)
         if wanted is None:
             raise NotHere("no distribution has such a name")
+        key = self._repeats.file_key(call)
+        if (given := await self._repeats.given(key)) is not None:
+            return given
         projects = [wanted.project] if wanted.project else _projects(wanted.name)
         sheet, file = await self._hub.find(wanted.path, wanted.name, projects)
         if file.distribution is None:
@@ -230,8 +248,10 @@ class PypiDialect:
             # The page says all that a HEAD is answered with: no transfer is started for it.
             await admission.ticket.durable()
             known = ("Cache-Status", await self._gateway.standing(artifact, source))
-            return _head(call, source, (*headers, known))
+            return self._repeats.head(key, admission, _head(call, source, (*headers, known)), sheet)
         body = await self._gateway.open(admission)
+        if wanted.metadata and not call.head and key is not None and (small := await small_hit(body)) is not None:
+            return self._repeats.file(key, admission, hit_headers(headers, body.etag, _second(file)), small, sheet)
         answer = await respond(
             call.request, body, headers=headers, etag=body.etag, last_modified=_second(file), send_body=not call.head
         )

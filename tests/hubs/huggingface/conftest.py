@@ -68,6 +68,8 @@ class Mirror:
     clock: MovableClock
     session: aiohttp.ClientSession
     book: Rulebook
+    front: Front
+    server: Server
 
     async def new_rules(self, text: str) -> None:
         """Change the policy file, and have it in force when this returns."""
@@ -109,7 +111,7 @@ async def mirror_of(standin: StandInHub, folder: Path, policy: str = "", **optio
     rules = folder / "policy.yaml"
     rules.write_text(policy or "version: 1\nrules: []\n")
     offline, token = options.pop("offline", False), options.pop("token", None)
-    public_url = options.pop("public_url", None)
+    public_url, who = options.pop("public_url", None), options.pop("identification", None)
     clock = MovableClock()
     book = Rulebook(RuleSources(rules, (), {}), clock.now)
     index = await SqlIndex.open(None, folder)
@@ -137,14 +139,15 @@ async def mirror_of(standin: StandInHub, folder: Path, policy: str = "", **optio
     )
     gateway.register(hub)
     front = Front(
-        dialects=[hub], identification=Identification((), (), None, b"k" * 32), own={},
-        hosts=Hosts(public_url, "127.0.0.1", "http"), clock=clock, entropy=os.urandom, metrics=Metrics(),
+        dialects=[hub], identification=who or Identification((), (), None, b"k" * 32), own={},
+        hosts=Hosts(public_url, "127.0.0.1", "http"), clock=clock, entropy=os.urandom, metrics=Metrics(), once_more=gateway.once_more,
     )  # fmt: skip
-    runner = web.ServerRunner(Server(front), shutdown_timeout=1.0)
+    server = Server(front, repeats=front.repeats)
+    runner = web.ServerRunner(server, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with aiohttp.ClientSession(auto_decompress=True) as session:
-        yield Mirror(f"http://127.0.0.1:{runner.addresses[0][1]}", folder, hub, gateway, clock, session, book)
+        yield Mirror(f"http://127.0.0.1:{runner.addresses[0][1]}", folder, hub, gateway, clock, session, book, front, server)
     await runner.cleanup()
     await flights.close()
     await upstream.close()

@@ -96,3 +96,27 @@ async def test_a_named_country_is_refused_and_an_unknown_one_too(standin: StandI
         else:
             assert not refused
 
+
+
+async def test_a_block_is_remembered_for_the_country_it_was_met_in(standin: StandInHub, tmp_path: Path) -> None:
+    """Refused in one country and answered in another, the mirror serves clients elsewhere and refuses those in the first one."""
+    needs = frozenset({"blocked_countries"})
+    artifact = Artifact(Project(HUGGINGFACE, Kind.MODEL, REPO, "huggingface"), standin.repo(REPO).head, "config.json")
+    standin.repo(REPO).region_block = ["US"]
+    async with mirror_of(standin, tmp_path, country="US") as mirror:
+        await withheld(mirror, 403)
+    standin.region = "CA"
+    rule = region_rule("outbound")
+    async with mirror_of(standin, tmp_path, rule, country="CA") as mirror:
+        mirror.pass_time(minutes=6)
+        facts = await mirror.hub.describe(artifact, None, needs)
+        assert facts.blocked_countries == Fact(("US",), "the hub's refusal when it was asked from there")
+        assert (await mirror.gateway.judge(Actor("there", country="US"), artifact, facts)).effect.word == "deny"
+        assert (await mirror.gateway.judge(Actor("here", country="CA"), artifact, facts)).effect.serves
+        assert not (await mirror.gateway.judge(Actor("somewhere"), artifact, facts)).effect.serves
+        assert (await mirror.get(FILE)).status in (403, 451), "nobody knows where this client is"
+    standin.region, standin.repo(REPO).region_block = "US", []
+    async with mirror_of(standin, tmp_path, rule, country="US") as mirror:
+        mirror.pass_time(minutes=12)
+        assert (await mirror.hub.describe(artifact, None, needs)).blocked_countries == Fact((), "the hub's answer to a request for a file")
+        assert (await mirror.get(FILE)).status == 200

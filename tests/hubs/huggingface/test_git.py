@@ -9,6 +9,7 @@ import json
 import shutil
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,23 @@ async def test_what_is_no_pack_does_not_pass(standin: StandInHub, permitting: Mi
     standin.faults.add("drop_fin", "*/info/refs", at=60, times=1)
     with pytest.raises(Exception, match="(?i)payload|incomplete|disconnected|not enough"):
         await permitting.get(f"/acme/tiny-bert/{REFS}")
+
+
+async def test_clones_take_a_share_of_the_connections(standin: StandInHub, permitting: Mirror) -> None:
+    """A caller's ninth clone is 429, the thirty-third of all 503, each with a time to come back; files are fetched as ever."""
+    tokens = [standin.add_token(f"hf_{'x' * 33}{number}", f"user{number}") for number in range(5)]
+    standin.faults.add("throttle", "*/info/refs", rate=20)
+    async with AsyncExitStack() as stack:
+        for token in tokens[:4]:
+            for _ in range(8):
+                headers = {"Authorization": f"Bearer {token}"}
+                clone = await stack.enter_async_context(permitting.session.get(f"{permitting.url}/acme/tiny-bert/{REFS}", headers=headers))
+                assert clone.status == 200
+            own = await permitting.get(f"/acme/tiny-bert/{REFS}", token)
+            assert (own.status, own.headers["Retry-After"]) == (429, "30")
+        full = await permitting.get(f"/acme/tiny-bert/{REFS}", tokens[4])
+        assert (full.status, full.headers["Retry-After"]) == (503, "30")
+        assert (await permitting.get("/acme/tiny-bert/resolve/main/vocab.txt")).status == 200
 
 
 async def test_offline_and_outage(standin: StandInHub, tmp_path: Path) -> None:

@@ -153,10 +153,10 @@ async def test_unknown_routes_may_be_forwarded(standin: StandInHub, tmp_path: Pa
 
 
 async def test_xet_tokens_are_not_given(standin: StandInHub, mirror: Mirror) -> None:
-    """The token routes answer 404 and are never passed on (trap 2)."""
+    """Of a repository without large files the token routes answer 404, and they are never passed on (trap 2)."""
     for verb in ("read", "write"):
         assert (await mirror.get(f"/api/models/acme/tiny-bert/xet-{verb}-token/main")).status == 404
-    assert len(standin.requests) == 0
+    assert not [call for call in standin.requests if "xet" in call.path]
 
 
 async def test_telemetry_is_swallowed(standin: StandInHub, mirror: Mirror) -> None:

@@ -1,0 +1,169 @@
+"""`mirror publisher unknown`: of whom the catalogue knows nothing although much of theirs is downloaded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mirror.config import Config
+    from mirror.core.traffic import Seen
+    from mirror.index.sql import SqlIndex
+    from mirror.policy.catalogue import Catalogue
+
+#: Of how many strangers, those with most decisions, downloads are counted; and how many records of each are read.
+_CANDIDATES: Final = 500
+_RECORDS: Final = 5_000
+_PAGE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """An owner on a hub, or a package, of whom the catalogue knows nobody. `claims` are those of the newest decision."""
+
+    ecosystem: str
+    owner: str
+    projects: tuple[str, ...]
+    downloads: int
+    last: datetime
+    names: tuple[str, ...]
+    claims: tuple[str, ...]
+    attested: str
+
+    @property
+    def called(self) -> str:
+        """The handle, or the package."""
+        return self.owner or self.projects[0]
+
+
+@click.command()
+@click.option("--since", default="30d", show_default=True, metavar="WHEN", help="12h, 30d, 8w, a date (UTC) or all.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 500))
+@click.option("-c", "--config", "config_path", type=click.Path(), help="Configuration file (else $MIRROR_CONFIG).")
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines, each with its overlay entry.")
+@click.pass_context
+def unknown(ctx: click.Context, since: str, limit: int, config_path: str | None, as_json: bool) -> None:
+    """List whom the catalogue does not know, by downloads, with an entry for an overlay that is filled in as far as can be.
+
+    Nothing of an entry is checked: whoever adds it says what the entity is, where it sits, and how that is known.
+    """
+    from pathlib import Path as FilePath
+
+    import mirror.cli.publisher as shared
+
+    config = shared.configured(FilePath(config_path) if config_path else None)
+    found = asyncio.run(_strangers(config, shared.load(config), since))[:limit]
+    rows = [row(one, config) for one in found]
+    if as_json:
+        for one in rows:
+            click.echo(json.dumps(one, ensure_ascii=False))
+        return
+    if not rows:
+        click.echo(f"nobody: the catalogue knows everybody who was downloaded from since {since}")
+        return
+    click.echo("\n".join(_page(rows)))
+
+
+def row(one: Stranger, config: Config) -> dict[str, Any]:
+    """A stranger as JSON, with links to look at and the entry to start from."""
+    base = next((hub.upstreams[0] for hub in config.hubs.values() if hub.dialect == one.ecosystem and hub.upstreams), "").rstrip("/")
+    mail = [claim.split(" ", 2)[2] for claim in one.claims if " mail " in claim]
+    card = f"{base}/project/{quote(one.called)}/" if one.ecosystem == "pypi" else f"{base}/{quote(one.projects[0])}"
+    website = f"https://{mail[0]}" if mail else f"{base}/{quote(one.owner)}" if one.owner else ""
+    return {
+        "ecosystem": one.ecosystem, "handle": one.called, "downloads": one.downloads, "last": f"{one.last.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "projects": list(one.projects), "website": website, "card": card, "attested": one.attested, "claims": list(one.claims), "names": list(one.names),
+        "overlay": overlay(one, mail),
+    }  # fmt: skip
+
+
+def overlay(one: Stranger, mail: Sequence[str]) -> dict[str, Any]:
+    """An entry of a pack (SURFACE 5), loadable as it is: what is not known is empty, and the link graded C until somebody looked."""
+    names = [name for name in one.names if name != one.owner]
+    accounts = [claim.split(" ", 2)[2] for claim in one.claims if claim.split(" ")[1] in ("attested", "organisation")]
+    handles: dict[str, list[str]] = {one.ecosystem: [one.owner]} if one.owner else {}
+    for hub, _, account in (text.partition(":") for text in accounts):
+        handles.setdefault(hub, []).append(account)
+    entry: dict[str, Any] = {"id": _id(one.called), "entity": names[0] if names else one.called, "kind": "company", "role": "developer"}
+    entry |= {"handles": handles} if handles else {}
+    entry |= {} if one.owner else {"projects": {"pypi": list(one.projects)}}
+    return entry | {"countries": [], **({"web": list(mail[:3])} if mail else {}), "confidence": "C"}
+
+
+def _id(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9._-]+", "-", plain).strip("-._") or "unnamed"
+
+
+def _page(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    import yaml
+
+    lines = ["# downloads  who"]
+    for one in rows:
+        lines.append(f"# {one['downloads']:>9}  {one['ecosystem']}:{one['handle']}  {one['card']}")
+        told = [f"website {one['website']}"] if one["website"] else []
+        told += [f"attested {one['attested']}"] if one["attested"] else []
+        told += [f"names {', '.join(one['names'][:5])}"] if one["names"] else []
+        lines += [f"#            {text}" for text in told]
+    text = yaml.safe_dump({"version": 1, "publishers": [one["overlay"] for one in rows]}, allow_unicode=True, sort_keys=False, width=120)
+    return [*lines, "", "# for an overlay: entity, kind, role and countries are yours to find out (docs/catalogue.md)", text.rstrip()]
+
+
+async def _strangers(config: Config, catalogue: Catalogue, since: str) -> list[Stranger]:
+    """Everybody unknown to the catalogue of today, most downloads first. Raises `InputError`, `IndexDown`."""
+    from mirror.audit.feed import catch_up
+    from mirror.cli.policy_inputs import since as moment_of
+    from mirror.index.sql import SqlIndex
+
+    moment = moment_of(since, datetime.now(UTC))
+    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
+    try:
+        await catch_up(config.ledger.path or config.data / "ledger", index)
+        seen = [one for one in await index.seen(moment) if _unresolved(one, catalogue)]
+        seen.sort(key=lambda one: one.decisions, reverse=True)
+        found = [await _weighed(index, one, moment) for one in seen[:_CANDIDATES]]
+    finally:
+        await index.close()
+    return sorted((one for one in found if one.downloads), key=lambda one: (-one.downloads, one.ecosystem, one.called))
+
+
+def _unresolved(one: Seen, catalogue: Catalogue) -> bool:
+    from mirror.core.nouns import PYPI, Kind, Project
+
+    if one.publisher:
+        return False
+    if one.owner:
+        return catalogue.by_handle(one.ecosystem, one.owner) is None
+    known = catalogue.publisher_of(Project(PYPI, Kind.PACKAGE, one.projects[0])) if one.ecosystem == PYPI and one.projects else None
+    return bool(one.projects) and (known is None or known[1] == "D")
+
+
+async def _weighed(index: SqlIndex, one: Seen, moment: datetime | None) -> Stranger:
+    """How often something of theirs was given out: repeats counted, refusals not; and what the newest decision saw."""
+    prefix = f"pkg:{one.ecosystem}/" + (f"{quote(one.owner)}/" if one.owner else f"{quote(one.projects[0])}@")
+    where = {"artifact": prefix, **({"since": moment.isoformat()} if moment is not None else {})}
+    records: list[Mapping[str, Any]] = []
+    before: int | None = None
+    while len(records) < _RECORDS:
+        page = await index.query(where, _PAGE, before)
+        records += page
+        if len(page) < _PAGE:
+            break
+        before = page[-1]["seq"]
+    given = {record["decision"]["id"] for record in records if record["kind"] == "allowed"}
+    downloads = len(given) + sum(int(record.get("count") or 1) for record in records if record["kind"] == "repeated" and record.get("subject") in given)
+    newest: Mapping[str, Any] = next((record["decision"]["facts"] for record in records if record["kind"] == "allowed"), {})
+    claims = tuple((newest.get("claims") or {}).get("value") or ())
+    by = next((claim.split(" ", 2)[2] for claim in claims if claim.startswith("A attested ")), "")
+    attested = by or str((newest.get("attested") or {}).get("value") or "")
+    return Stranger(one.ecosystem, one.owner, one.projects, downloads, one.last, one.names, claims, attested)

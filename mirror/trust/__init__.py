@@ -1,0 +1,1 @@
+"""Keys, cards and signed statements as they lie on disk."""
