@@ -25,7 +25,7 @@ ISO = set(
     TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW""".split()
 )
 KEYS = set(
-    "id entity kind role parent aliases handles projects packages confidence countries owners listings web note".split()
+    "id entity kind role parent aliases former native handles projects packages confidence countries owners listings web note".split()
 )
 COUNTRY_KEYS = {"code", "role", "source", "as_of", "confidence"}
 LISTING_KEYS = {"list", "from", "until", "source", "as_of", "confidence"}

@@ -34,7 +34,7 @@ BAD = [
     (W + "{age_days: {lt: -1}}}]", "policy.yaml: rules[0].when.age_days: -1 is not a number of days"),
     (W + "{age_days: {gt: 9, lt: 3}}}]", "policy.yaml: rules[0].when.age_days: nothing can be in this range"),
     (W + "{size: {gt: 5 parsecs}}}]", "policy.yaml: rules[0].when.size: '5 parsecs' is not a size"),
-    (W + "{ancestor: {any: [x], relations: [cousin]}}}]", "policy.yaml: rules[0].when.ancestor.relations: 'cousin' is not a relation; known: finetune, adapter, merge, quantized, distill"),
+    (W + "{ancestor: {any: [x], relations: [cousin]}}}]", "policy.yaml: rules[0].when.ancestor.relations: 'cousin' is not a relation; known: finetune, adapter, merge, quantized, distill, component"),
     (W + "{artifact: x}, from: 2027-02-01, until: 2027-01-01}]", "policy.yaml: rules[0].from: 2027-02-01 is not before until 2027-01-01"),
     (W + "{artifact: x}, from: 2027-01-01, until: 2027-01-01}]", "policy.yaml: rules[0].from: 2027-01-01 is not before until 2027-01-01"),
     (W + "{artifact: x}, from: 2027-02-30}]", "policy.yaml: rules[0].from: expected a date such as 2027-01-31, found '2027-02-30'"),

@@ -49,9 +49,9 @@ def front_of(dialects: Sequence[Dialect], clock: MovableClock, public_url: str |
 
 
 @asynccontextmanager
-async def listening(front: Front) -> AsyncIterator[str]:
+async def listening(server: Server) -> AsyncIterator[str]:
     """The product's own server on a free port of loopback."""
-    runner = web.ServerRunner(Server(front), shutdown_timeout=1.0)
+    runner = web.ServerRunner(server, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
@@ -99,8 +99,10 @@ async def house(
     try:
         # Bytes as they came: no coding is asked for unasked, none is undone.
         plain = aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=("Accept-Encoding",))
-        async with listening(front_of(dialects, clock, public_url)) as url, plain as session:
-            yield Mirror(url, folder, faces, gateway, clock, session, book)
+        front = front_of(dialects, clock, public_url)
+        server = Server(front, repeats=front.repeats)
+        async with listening(server) as url, plain as session:
+            yield Mirror(url, folder, faces, gateway, clock, session, book, front, server)
     finally:
         await flights.close()
         for upstream in upstreams.values():

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from mirror.reply.routing import Handling, route
+from mirror.web.server import Server
 from tests.hubs.huggingface.conftest import MovableClock
 from tests.proxy.flight_fixture import MIB, all_of, noise, source_of, surroundings
 from tests.support.liar import Lie
@@ -123,7 +124,7 @@ class Broken:
 
 async def test_a_bug_is_answered(tmp_path: Path) -> None:
     """What nobody foresaw is a problem body with the request's id on a connection that lives, never a dropped one (trap 13)."""
-    async with listening(front_of([Broken()], MovableClock())) as url, aiohttp.ClientSession() as session:
+    async with listening(Server(front_of([Broken()], MovableClock()))) as url, aiohttp.ClientSession() as session:
         for _ in range(2):
             async with session.get(url + "/x") as answer:
                 assert answer.status == 503
