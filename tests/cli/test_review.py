@@ -140,9 +140,9 @@ def test_a_changed_rule_opens_its_releases_again(staff: Staff) -> None:
 
 def test_a_refusal_names_what_was_served_here_and_is_permitted(staff: Staff) -> None:
     """The rule's own suggestion, unless refused itself, then what this mirror has served for the same task, each with its reason, in sentence and body."""
-    for _ in range(300):
+    for _ in range(300):  # each worker gathers for itself, and has the rules a moment sooner or later than the other
         reply = staff.mirror.get(f"/soylent/x{FILE}")
-        if "initech/free" in reply.json()["suggestions"]:
+        if {"initech/free", "hooli/named"} <= set(reply.json()["suggestions"]):
             break
         time.sleep(0.05)
     body = reply.json()

@@ -34,7 +34,9 @@ async def test_a_full_cache_does_not_take_every_connection(tmp_path, monkeypatch
         bodies = [await here.join(source_of(data)) for _ in range(3)]
         reads = [body.read(flights.ENDLESS) for body in bodies]
         first, second = await asyncio.gather(anext(reads[0]), anext(reads[1]))
-        assert first == second == data[: len(first)]
+        assert min(len(first), len(second)) > 0
+        assert data.startswith(first)
+        assert data.startswith(second)
         with pytest.raises(UpstreamDown) as full:
             await anext(reads[2])
         assert full.value.retry_after == 30.0
