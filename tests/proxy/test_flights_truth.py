@@ -59,7 +59,7 @@ async def test_sixteen_closed_ranges_never_complete_a_flipped_byte(tmp_path, mod
     """Parallel range readers over a wrong byte always lack at least 64 KiB, and no such range completes them later."""
     part = len(GOOD) // 16
     async with surroundings(tmp_path, flipped(GOOD, 3 * MIB), tuning=Tuning(mode, backoff=0.01)) as here:
-        bodies = [await here.join(source_of(GOOD)) for _ in range(16)]
+        bodies = await asyncio.gather(*(here.join(source_of(GOOD)) for _ in range(16)))
         ended = await asyncio.gather(*(some_of(b, n * part, (n + 1) * part) for n, b in enumerate(bodies)))
         assert sum(len(got) for got, _ in ended) <= len(GOOD) - TAIL
         assert any(isinstance(error, IntegrityError) for _, error in ended)
