@@ -37,7 +37,7 @@ check: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check ## check, then the tests (under 10 minutes; ARGS="-k name" for some of them)
+test: check ## check, then the tests (about 12 minutes on 2 cores; ARGS="-k name" for some of them)
 	$(BIN)/pytest -m "not torture and not conformance" --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 conformance: $(STAMP) ## run what the conformance table claims, and write docs/protocols/conformance.md and differences.md
