@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from mirror.policy.epoch import Epoch
     from mirror.policy.recorded import Judged
     from mirror.policy.rules import Rule
-    from mirror.policy.statements import Released, Statement
+    from mirror.policy.statements import Refusal, Release, Released, Withdrawal
     from mirror.policy.subject import Subject
     from mirror.trust.drawer import Drawer, Found
     from mirror.trust.standing import Assessment, Case
+
+    Ruling = Release | Refusal | Withdrawal
 
 _STATES: Final = ("waiting", "reopened", "released", "refused", "passed")
 #: How long a release holds where nobody says.
@@ -351,22 +353,20 @@ def withdraw(ctx: click.Context, identity: str, reason: str, key_path: Path, pas
     say({"id": identity, "withdrawn_by": list(by)}, as_json=as_json, text=f"{identity} withdrawn by {', '.join(by)}; in force within seconds")
 
 
-def _put(here: Place, word: str, stated: Statement, key_path: Path, passphrase_file: Path | None, *, yes: bool) -> Sequence[str]:
+def _put(here: Place, word: str, stated: Ruling, key_path: Path, passphrase_file: Path | None, *, yes: bool) -> Sequence[str]:
     """Sign a new statement and lay it where the mirror finds it; who signed."""
     from mirror.core import dsse
     from mirror.policy import statements
     from mirror.policy.approval import REVIEWERS, Demand, approvals
     from mirror.trust.drawer import KINDS
 
-    identity: str = getattr(stated, "id", "")
     envelope = statements.drafted(KINDS[word], stated)
-    statements.read(envelope, KINDS[word], identity)
+    statements.read(envelope, KINDS[word], stated.id)
     key = signer(key_path, passphrase_file)
     who, done = enrolled(here, key), dsse.signed(envelope, key)
-    now: datetime = getattr(stated, "at")  # noqa: B009 - every statement has one
-    by = approvals(done, here.approvals.roll, Demand("", now, roles=REVIEWERS), now, identity)
+    by = approvals(done, here.approvals.roll, Demand("", stated.at, roles=REVIEWERS), stated.at, stated.id)
     confirm(_shown(word, stated, who.person), agreed=yes)
-    _drawer(here).put(identity, word, done)
+    _drawer(here).put(stated.id, word, done)
     return by
 
 

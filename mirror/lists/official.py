@@ -33,27 +33,48 @@ class ListSettings(Protocol):
     """One row of `lists:`. `source` holds absolute paths and URLs; dates are UTC, `since` inclusive, `until` exclusive."""
 
     @property
-    def loader(self) -> str: ...  # noqa: D102
+    def loader(self) -> str:
+        """The format, a key of `formats.LOADERS`."""
+
     @property
-    def source(self) -> tuple[str, ...]: ...  # noqa: D102
+    def source(self) -> tuple[str, ...]:
+        """Absolute paths and URLs, read together as one edition."""
+
     @property
-    def direction(self) -> str: ...  # noqa: D102
+    def direction(self) -> str:
+        """`inbound` about publishers, `outbound` about who asks, or `both`."""
+
     @property
-    def meaning(self) -> str: ...  # noqa: D102
+    def meaning(self) -> str:
+        """What a place on the list means, for people."""
+
     @property
-    def basis(self) -> str: ...  # noqa: D102
+    def basis(self) -> str:
+        """The law or policy it is used under."""
+
     @property
-    def jurisdictions(self) -> tuple[str, ...]: ...  # noqa: D102
+    def jurisdictions(self) -> tuple[str, ...]:
+        """Whom it binds (alpha-2); none for everybody."""
+
     @property
-    def since(self) -> date | None: ...  # noqa: D102
+    def since(self) -> date | None:
+        """The first day on which it is in force here, UTC."""
+
     @property
-    def until(self) -> date | None: ...  # noqa: D102
+    def until(self) -> date | None:
+        """The first day on which it is not any more, UTC."""
+
     @property
-    def subjects(self) -> tuple[str, ...] | None: ...  # noqa: D102
+    def subjects(self) -> tuple[str, ...] | None:
+        """Kinds of entries to keep; None for the loader's own choice."""
+
     @property
-    def only(self) -> tuple[str, ...]: ...  # noqa: D102
+    def only(self) -> tuple[str, ...]:
+        """Names of the parts of a combined list to keep; none for all."""
+
     @property
-    def guards(self) -> Mapping[str, Any] | None: ...  # noqa: D102
+    def guards(self) -> Mapping[str, Any] | None:
+        """What a new edition must satisfy; None for nothing."""
 
 
 class ConfiguredList(ScreeningList):
