@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from structlog.testing import capture_logs
+from structlog.testing import CapturingLogger
 
 from mirror.audit.feed import catch_up
 from mirror.core.actor import Actor
@@ -58,18 +58,19 @@ async def world(tmp_path):
             yield mirror, middle, verdicts, state, index
 
 
-async def test_a_card_that_changes_names_who_has_the_file(world, tmp_path):
+async def test_a_card_that_changes_names_who_has_the_file(world, tmp_path, monkeypatch):
     """A parent that declares a denied base later: one event and one log line for the file, naming both holders, and never again."""
     mirror, middle, verdicts, state, index = world
     look = verdicts()
     assert await look.look() == []
     middle.tags.append("base_model:finetune:globex/root")
-    with capture_logs() as logs:
-        for _ in range(2):
-            mirror.pass_time(minutes=2)
-            await look.look()
-            await asyncio.sleep(0.3)
+    logs = CapturingLogger()  # its own: the process's may be bound to what an earlier test set up
+    monkeypatch.setattr("mirror.watch.verdicts._LOG", logs)
+    for _ in range(2):
+        mirror.pass_time(minutes=2)
         await look.look()
+        await asyncio.sleep(0.3)
+    await look.look()
     events = mirror.events("changed")
     assert len(events) == state["counted"] == 1
     assert events[0]["subject"].startswith("pkg:huggingface/acme/start@")
@@ -78,7 +79,7 @@ async def test_a_card_that_changes_names_who_has_the_file(world, tmp_path):
     assert "globex/root" in detail["reason"]
     handed = {event["decision"]["id"] for event in mirror.events("allowed") if "/start@" in event["decision"]["artifact"]}
     assert set(detail["decisions"]) == handed
-    assert [one["holders"] for one in logs if one["event"] == "verdict_changed"] == [["u:1", "u:2"]]
+    assert [one.kwargs["holders"] for one in logs.calls if one.args == ("verdict_changed",)] == [["u:1", "u:2"]]
     await catch_up(tmp_path / "ledger", index)
     assert await verdicts().look() == []  # a mirror that was started anew has told it too
 
