@@ -38,7 +38,7 @@ check: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(BIN)/lint-imports
 
 test: check ## check, then the tests (about 12 minutes on 2 cores; ARGS="-k name" for some of them)
-	$(BIN)/pytest -m "not torture and not conformance" --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m tests.support.suite $(ARGS)
 
 conformance: $(STAMP) ## run what the conformance table claims, and write docs/protocols/conformance.md and differences.md
 	$(BIN)/pytest -m proves --numprocesses 2 --dist loadfile --conformance docs/protocols/conformance.md $(ARGS)

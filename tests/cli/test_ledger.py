@@ -89,6 +89,7 @@ async def test_beside_a_running_mirror(home):
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "mirror.cli.main", "-c", str(home / "mirror.yaml"), "ledger", "tail", "-f", "-n", "1", "--json",
         stdout=asyncio.subprocess.PIPE, limit=1 << 20,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite that runs in the background ignores it
     )  # fmt: skip
     assert json.loads(await process.stdout.readline())["kind"] == "started"
     sealed = await ledger.record(refused(500)).durable()

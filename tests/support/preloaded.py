@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import random
 import select
 import signal
@@ -156,9 +159,7 @@ def _nursery() -> socket.socket:
 
 def _serve(line: socket.socket) -> None:
     """Fork for every wish, tell of every end; at the end of the line, end whatever is left."""
-    from mirror.lists.loading import load_catalogue
-
-    load_catalogue()
+    _read_the_product()
     waker, wakes = socket.socketpair()
     wakes.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -189,6 +190,21 @@ def _serve(line: socket.socket) -> None:
                 os.close(descriptor)
             alive.add(pid)
             line.send(json.dumps({"born": pid}).encode())
+
+
+def _read_the_product() -> None:
+    """All its modules, what those import only when they are used, and the catalogue."""
+    import mirror
+
+    for module in pkgutil.walk_packages(mirror.__path__, "mirror."):
+        if ".migrations." not in module.name:  # Alembic's, which runs them
+            importlib.import_module(module.name)
+    for name in ("alembic.command", "asyncpg", "sqlalchemy.dialects.postgresql.asyncpg", "sqlalchemy.dialects.sqlite.aiosqlite", "uvloop"):
+        importlib.import_module(name)
+    from mirror.lists.loading import load_catalogue
+
+    load_catalogue()
+    gc.freeze()
 
 
 def _reaped() -> list[tuple[int, int]]:
