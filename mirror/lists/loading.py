@@ -128,21 +128,33 @@ def load_lineage(path: Path | None = None) -> Lineage:
     Raises `InputError` with every problem of every file.
     """
     problems: list[Problem] = []
-    edges: list[StatedEdge] = []
+    texts = []
     for file in _files(path or shipped("lineage"), (".csv", ".yaml", ".yml"), problems):
-        label = _label(file, None)
         try:
-            rows = _csv_edges(file, label, problems) if file.suffix == ".csv" else _yaml_edges(file, label)
-            edges.extend(_edge(entry, label, place, problems) for place, entry in rows)
+            texts.append((_label(file, None), _text(file)))
         except InputError as error:
             problems.extend(error.problems)
-    if problems:
-        raise InputError(problems)
+    return _lineage(tuple(texts), tuple(problems))
+
+
+@lru_cache(maxsize=1)
+def _lineage(texts: tuple[tuple[str, str], ...], problems: tuple[Problem, ...]) -> Lineage:
+    """The relations of (label, text), kept like the catalogue's."""
+    found = list(problems)
+    edges: list[StatedEdge] = []
+    for label, text in texts:
+        try:
+            rows = _csv_edges(text, label, found) if label.endswith(".csv") else _yaml_edges(text, label)
+            edges.extend(_edge(entry, label, place, found) for place, entry in rows)
+        except InputError as error:
+            found.extend(error.problems)
+    if found:
+        raise InputError(found)
     return Lineage.build(edges)
 
 
-def _csv_edges(file: Path, label: str, problems: list[Problem]) -> Iterator[tuple[str, EdgeEntry]]:
-    rows = csv.DictReader(io.StringIO(_text(file), newline=""), restkey="(cells beyond the header)")
+def _csv_edges(text: str, label: str, problems: list[Problem]) -> Iterator[tuple[str, EdgeEntry]]:
+    rows = csv.DictReader(io.StringIO(text, newline=""), restkey="(cells beyond the header)")
     for row in rows:
         try:
             written = {name: cell for name, cell in row.items() if cell}
@@ -151,8 +163,8 @@ def _csv_edges(file: Path, label: str, problems: list[Problem]) -> Iterator[tupl
             problems.extend(error.problems)
 
 
-def _yaml_edges(file: Path, label: str) -> Iterator[tuple[str, EdgeEntry]]:
-    pack = decode(EdgePack, load_yaml(_text(file), label), label)
+def _yaml_edges(text: str, label: str) -> Iterator[tuple[str, EdgeEntry]]:
+    pack = decode(EdgePack, load_yaml(text, label), label)
     yield from ((f"edges[{number}]", entry) for number, entry in enumerate(pack.edges))
 
 

@@ -13,6 +13,7 @@ import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote, urljoin
 
@@ -79,6 +80,20 @@ class _Hop:
     scope: str = ""
 
 
+@cache
+def _system_trust() -> ssl.SSLContext:
+    """The system's authorities, read once for all hubs: it takes longer than opening the database."""
+    return ssl.create_default_context()
+
+
+def _trust(ca: Path | None) -> ssl.SSLContext:
+    if ca is None:
+        return _system_trust()
+    context = ssl.create_default_context()
+    context.load_verify_locations(cafile=str(ca))
+    return context
+
+
 class HttpUpstream:
     """`core.ports.Upstream` over HTTP/1.1."""
 
@@ -108,9 +123,7 @@ class HttpUpstream:
         self._token, self._proxy = token, proxy
         self._limits = limits or Limits()
         self._resolver, self._now = resolver, now
-        self._ssl = ssl.create_default_context()
-        if ca is not None:
-            self._ssl.load_verify_locations(cafile=str(ca))
+        self._ssl = _trust(ca)
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._spent = Spent()
         self._silent: dict[str, float] = {}

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.support.clients import HUB_0_36, HubClient, environment, pip, uv
-from tests.support.mirror import MirrorProcess, running_mirror, upstream_config
+from tests.support.mirror import MirrorProcess, running_mirror, until, upstream_config
 from tests.support.standin import ALICE, StandInHub, StandInIndex
 
 pytestmark = pytest.mark.acceptance
@@ -108,6 +108,7 @@ def test_a_killed_mirror_goes_on_where_it_was(hub: StandInHub, tmp_path: Path) -
         slow = hub.faults.add("throttle", "*", origin="cdn", rate=600_000)
         response = begun(mirror, "/acme/crash/resolve/main/big.weights")
         assert len(response.read(1_200_000)) == 1_200_000
+        until(mirror.has_blocks)
         mirror.kill()
         response.close()
         hub.faults.remove(slow)

@@ -10,13 +10,13 @@ import pytest
 from mirror.audit.feed import Feed, catch_up
 from mirror.audit.ledger import SegmentLedger
 from mirror.core.errors import MirrorError
-from mirror.index.sql import SqlIndex
 from tests.audit.samples import SteppingClock, decision, refused
+from tests.support.database import index_in
 
 
 @pytest.fixture
 async def index(tmp_path):
-    index = await SqlIndex.open(None, tmp_path / "data")
+    index = await index_in(tmp_path / "data")
     yield index
     await index.close()
 

@@ -14,9 +14,9 @@ from aiohttp import web
 from mirror.core.errors import NotHere, UpstreamDown
 from mirror.core.nouns import Document, DocumentKey
 from mirror.core.ports import Ask
-from mirror.index.sql import SqlIndex
 from mirror.proxy.documents import Documents
 from mirror.upstream.client import HttpUpstream, Limits
+from tests.support.database import index_in
 
 MINUTE = timedelta(minutes=1)
 FIRST = {"ETag": '"one"', "Last-Modified": "Sat, 01 Mar 2025 12:00:00 GMT"}
@@ -62,7 +62,7 @@ async def place(folder, *, offline: bool = False) -> AsyncIterator[Place]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     upstream = HttpUpstream("hub", [url], [], limits=Limits(connect=1.0, read=1.0, backoff=0.01))
-    index = await SqlIndex.open(None, folder)
+    index = await index_in(folder)
     found.documents = Documents(index, {"hub": upstream}, found, offline=offline, patience={"hub": 0.9})
     try:
         yield found

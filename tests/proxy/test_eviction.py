@@ -23,6 +23,7 @@ from mirror.proxy.shelf import Shelf
 from mirror.store.disk import DiskStore
 from mirror.store.scrub import ScrubbedFolder
 from tests.contracts.blobstore import blob_of, put
+from tests.support.database import index_in
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PROJECT = Project("huggingface", Kind.MODEL, "acme/tiny", "huggingface", "6f00")
@@ -55,7 +56,7 @@ class Cache:
 
 @pytest.fixture
 async def cache(tmp_path):
-    index = await SqlIndex.open(None, tmp_path)
+    index = await index_in(tmp_path)
     made = Cache(tmp_path, index, 100 * KIB)
     yield made
     await made.store.close()

@@ -18,6 +18,7 @@ from mirror.proxy.strays import Strays
 from mirror.store.disk import DiskStore
 from tests.contracts.blobstore import put
 from tests.proxy.flight_fixture import declared, noise, source_of, surroundings
+from tests.support.database import index_in
 
 DATA = noise(300_000, seed=9)
 ARTIFACT = Artifact(Project("huggingface", Kind.MODEL, "acme/tiny", "huggingface", "6f00"), "a" * 40, "model.bin")
@@ -81,7 +82,7 @@ async def left(tmp_path):
         assert await asyncio.wait_for(process.stdout.readline(), 60) == b"adopted\n"
         process.kill()
         await process.wait()
-    index = await SqlIndex.open(None, tmp_path / "data")
+    index = await index_in(tmp_path / "data")
     found = Left(tmp_path / "data", index)
     yield found
     await found.store.close()

@@ -22,6 +22,7 @@ from mirror.reply.geoip import GeoBook
 from mirror.reply.identify import Group, Identification
 from mirror.reply.limits import Limits
 from mirror.reply.tokens import TokenBook
+from tests.support.database import index_in
 from tests.support.mmdb import database
 
 KEY = b"k" * 32
@@ -60,7 +61,7 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    index, time = await SqlIndex.open(None, tmp_path), [NOON]
+    index, time = await index_in(tmp_path), [NOON]
     book = TokenBook(index, KEY)
     await book.refresh()
     yield House(index, book, Identification(GROUPS, (), None, KEY, tokens=book, now=lambda: time[0]), time)

@@ -48,10 +48,10 @@ def environment(name: str, installs: Sequence[Sequence[str]]) -> Path:
         ready = folder / ".ready"
         if not ready.exists() or ready.read_text() != wanted:
             shutil.rmtree(folder, ignore_errors=True)
-            _prepared([sys.executable, "-m", "venv", str(folder)])
+            _prepared([sys.executable, "-m", "venv", "--without-pip", str(folder)])
             for packages in installs:
-                _prepared([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                           "--no-compile", *packages])  # fmt: skip
+                _prepared([sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet",
+                           "--disable-pip-version-check", "--no-compile", *packages])  # fmt: skip
             ready.write_text(wanted)
     return folder / "bin" / "python"
 

@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,16 @@ import yaml
 from tests.support import preloaded
 
 ALLOW_ALL = "version: 1\nrules: []\n"
+
+
+def until(holds: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """Wait for something to become true; the wait is a limit, not a measurement."""
+    end = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.05)
+    return found
+
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,10 @@ class MirrorProcess:
         """Every event of the ledger, oldest first, read by the product's own command."""
         lines = self.command("ledger", "tail", "--json", "-n", "100000").stdout.splitlines()
         return sorted((json.loads(line) for line in lines), key=lambda event: event["seq"])
+
+    def has_blocks(self) -> bool:
+        """Whether the block map of an unfinished file claims something: one bit a block, behind a head of 24 bytes and before a CRC."""
+        return any(any(path.read_bytes()[24:-4]) for path in (self.folder / "data" / "spool").glob("*.map"))
 
     def set_policy(self, text: str) -> None:
         """Change the file, and wait until the change is in force."""

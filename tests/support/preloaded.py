@@ -193,7 +193,7 @@ def _serve(line: socket.socket) -> None:
 
 
 def _read_the_product() -> None:
-    """All its modules, what those import only when they are used, and the catalogue."""
+    """All its modules, what those import only when they are used, and what every command reads alike."""
     import mirror
 
     for module in pkgutil.walk_packages(mirror.__path__, "mirror."):
@@ -201,9 +201,12 @@ def _read_the_product() -> None:
             importlib.import_module(module.name)
     for name in ("alembic.command", "asyncpg", "sqlalchemy.dialects.postgresql.asyncpg", "sqlalchemy.dialects.sqlite.aiosqlite", "uvloop"):
         importlib.import_module(name)
-    from mirror.lists.loading import load_catalogue
+    from mirror.config import load
+    from mirror.lists.loading import load_catalogue, load_lineage
 
+    load(Path(__file__).parents[2] / "config/mirror.yaml", {})
     load_catalogue()
+    load_lineage()
     gc.freeze()
 
 

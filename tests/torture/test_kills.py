@@ -27,9 +27,9 @@ import yaml
 from mirror.audit.check import check
 from mirror.audit.segments import Reader
 from tests.support import preloaded
-from tests.support.mirror import MirrorProcess, clean_environment, upstream_config
+from tests.support.mirror import MirrorProcess, clean_environment, until, upstream_config
 from tests.support.standin import StandInHub, running_hub
-from tests.workers.node_fixture import MIB, alive, noise, until
+from tests.workers.node_fixture import MIB, alive, noise
 
 SEED = 20261122
 CLIENTS = 6

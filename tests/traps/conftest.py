@@ -16,7 +16,6 @@ from mirror.hubs.huggingface.hub import HuggingFaceHub
 from mirror.hubs.huggingface.options import Options
 from mirror.hubs.pypi.hub import PypiHub, Settings
 from mirror.hubs.pypi.routes import PypiDialect
-from mirror.index.sql import SqlIndex
 from mirror.proxy.documents import Documents
 from mirror.proxy.flights import Flights
 from mirror.proxy.gateway import Gateway
@@ -32,6 +31,7 @@ from mirror.web.front import Front, Hosts
 from mirror.web.metrics import Metrics
 from mirror.web.server import Server
 from tests.hubs.huggingface.conftest import Mirror, MovableClock
+from tests.support.database import index_in
 from tests.support.standin.defaults import populate
 from tests.support.standin.hub import StandInHub
 from tests.support.standin.index import StandInIndex
@@ -70,7 +70,7 @@ async def house(
     (folder / "policy.yaml").write_text(policy)
     clock = MovableClock()
     book = Rulebook(RuleSources(folder / "policy.yaml", (), {}), clock.now)
-    sql = await SqlIndex.open(None, folder)
+    sql = await index_in(folder)
     ledger = SegmentLedger(folder / "ledger", clock, reserve=1 << 16)
     await ledger.start({})
     limits = Limits(connect=1.0, read=read, backoff=0.01)

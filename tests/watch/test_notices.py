@@ -13,13 +13,13 @@ from mirror.core.decision import Decision, Event, EventKind, RequestInfo
 from mirror.core.facts import Facts
 from mirror.core.ids import ulid
 from mirror.core.purl import parse_loose
-from mirror.index.sql import SqlIndex
 from mirror.policy.derive import derive
 from mirror.policy.epoch import Epoch
 from mirror.policy.evaluate import evaluate
 from mirror.trust.register import Register
 from mirror.watch.notices import Notices
 from tests.policy.builders import CATALOGUE, LINEAGE, NOW, policy
+from tests.support.database import index_in
 
 SOON = policy('rules: [{id: soon, when: {artifact: "acme/*"}, effect: deny, from: 2026-12-10}]')
 
@@ -36,7 +36,7 @@ async def home(folder, the_policy=SOON):
     """A ledger with requests of the last days, and what gives notice over it."""
     clock = Clock()
     clock.moment = NOW
-    index = await SqlIndex.open(None, folder)
+    index = await index_in(folder)
     ledger = SegmentLedger(folder / "ledger", clock, reserve=0)
     await ledger.start({})
     epoch = Epoch(1, the_policy, CATALOGUE, LINEAGE, {})

@@ -13,7 +13,6 @@ from mirror.audit.ledger import SegmentLedger
 from mirror.audit.segments import Reader
 from mirror.core.facts import Fact, Facts
 from mirror.core.nouns import Artifact, Kind, Project
-from mirror.index.sql import SqlIndex
 from mirror.policy.catalogue import Catalogue, Stated
 from mirror.policy.compile import compile_policy
 from mirror.policy.epoch import Epoch
@@ -22,6 +21,7 @@ from mirror.policy.screening import ListEntry, ScreeningList
 from mirror.watch.rescreen import FILE, Rescreening, read_outcome
 from tests.audit.samples import NOW, SteppingClock, allowed
 from tests.policy.builders import publisher
+from tests.support.database import index_in
 
 UMBRELLA = publisher("umbrella", "Umbrella Research", "GB")
 CATALOGUE = Catalogue.build([Stated(UMBRELLA, confidence="A")])
@@ -47,7 +47,7 @@ async def world(tmp_path):
     for number, (facts, artifact) in enumerate(asked):
         made = replace(allowed().decision, id=f"01K{number:023d}", facts=facts, artifact=artifact, at=NOW + timedelta(hours=number))
         await ledger.record(replace(allowed(), decision=made)).durable()
-    index = await SqlIndex.open(None, tmp_path)
+    index = await index_in(tmp_path)
     await catch_up(tmp_path / "ledger", index)
     yield Rescreening(index, ledger, clock, tmp_path), tmp_path
     await index.close()

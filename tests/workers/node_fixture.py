@@ -8,8 +8,7 @@ import os
 import random
 import re
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,15 +92,6 @@ def alive(pid: int) -> bool:
         return "\nState:\tZ" not in (Path("/proc") / str(pid) / "status").read_text()
     except OSError:
         return False
-
-
-def until(holds: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """Wait for something to become true; the wait is a limit, not a measurement."""
-    end = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.05)
-    return found
 
 
 def ready(mirror: MirrorProcess, count: int = 2) -> bool:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from mirror.audit.check import check
-from tests.support.mirror import MirrorProcess
+from tests.support.mirror import MirrorProcess, until
 from tests.support.standin import StandInHub, running_hub
-from tests.workers.node_fixture import DENY, MIB, Got, alive, fetch, kill, node, noise, ready, until, workers
+from tests.workers.node_fixture import DENY, MIB, Got, alive, fetch, kill, node, noise, ready, workers
 
 LONG = noise(16 * MIB, seed=5)
 REFUSED = "/umbrella/no/resolve/main/model.safetensors"
@@ -117,7 +117,7 @@ def test_without_a_keeper_nothing_is_answered(hub: StandInHub, tmp_path: Path) -
     with Load(mirror.url) as load, ThreadPoolExecutor(1) as pool:
         until(lambda: len(load.got) > 50)
         download = pool.submit(fetch, mirror.url, MODEL)
-        until(lambda: _claimed(tmp_path))
+        until(mirror.has_blocks)
         running = workers(mirror)
         mirror.kill()
         connection.request("GET", REFUSED)
@@ -145,11 +145,6 @@ def _config(hub: StandInHub) -> dict[str, object]:
     return {"hubs": {"huggingface": {"upstreams": [hub.url], "origins": [hub.url, hub.cdn_url]}}, "listen": {"workers": 2}}
 
 
-def _claimed(folder: Path) -> bool:
-    """Whether the block map of the one transfer claims something: one bit a block, behind a head of 24 bytes and before a CRC."""
-    return any(any(path.read_bytes()[24:-4]) for path in (folder / "data" / "spool").glob("*.map"))
-
-
 def test_a_stop_waits_for_the_downloads_of_every_worker(hub: StandInHub, tmp_path: Path) -> None:
     """SIGTERM: what is under way comes to its end, the ledger's last event is `stopped`, and nobody is left."""
     hub.faults.add("throttle", origin="cdn", rate=5 * MIB)
@@ -158,7 +153,7 @@ def test_a_stop_waits_for_the_downloads_of_every_worker(hub: StandInHub, tmp_pat
             for _ in range(10):
                 assert fetch(mirror.url, "/acme/long/resolve/main/config.json").status == 200
             downloads = [pool.submit(fetch, mirror.url, MODEL) for _ in range(6)]
-            until(lambda: _claimed(tmp_path))
+            until(mirror.has_blocks)
             running = workers(mirror)
             assert mirror.stop() == 0
             assert not any(alive(pid) for pid in running)

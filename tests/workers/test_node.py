@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from mirror.audit.check import check
-from tests.support.mirror import ALLOW_ALL, MirrorProcess
+from tests.support.mirror import ALLOW_ALL, MirrorProcess, until
 from tests.support.standin import StandInHub, running_hub
-from tests.workers.node_fixture import DENY, MIB, fetch, node, noise, ready, same, until, workers
+from tests.workers.node_fixture import DENY, MIB, fetch, node, noise, ready, same, workers
 
-BIG = noise(64 * MIB)
+BIG = noise(16 * MIB)
 SLOW = noise(12 * MIB, seed=2)
 WRONG = noise(8 * MIB, seed=3)
 TOKEN = "hf_crossesTheSocketOnly"
@@ -62,7 +62,7 @@ def transferred(hub: StandInHub, data: bytes) -> int:
 
 
 def test_sixty_four_clients_of_two_workers_cost_one_transfer(hub: StandInHub, mirror: MirrorProcess) -> None:
-    """64 clients on one cold 64 MiB file over two workers: each byte crosses from upstream once, and all get the right ones."""
+    """64 clients on one cold 16 MiB file over two workers: each byte crosses from upstream once, and all get the right ones."""
     until(lambda: ready(mirror))
     with ThreadPoolExecutor(64) as pool:
         assert list(pool.map(lambda _: same(mirror.url, model("big"), BIG), range(64))) == [True] * 64

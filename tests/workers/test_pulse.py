@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mirror import MirrorProcess
+from tests.support.mirror import MirrorProcess, until
 from tests.support.standin import running_hub
-from tests.workers.node_fixture import DENY, fetch, node, ready, until, workers
+from tests.workers.node_fixture import DENY, fetch, node, ready, workers
 from tests.workers.test_ends import Load
 
 

@@ -19,7 +19,6 @@ from yarl import URL
 from mirror.audit.ledger import SegmentLedger
 from mirror.hubs.huggingface.hub import HuggingFaceHub
 from mirror.hubs.huggingface.options import Options
-from mirror.index.sql import SqlIndex
 from mirror.proxy.documents import Documents
 from mirror.proxy.flights import Flights
 from mirror.proxy.gateway import Gateway
@@ -33,6 +32,7 @@ from mirror.upstream.client import HttpUpstream, Limits
 from mirror.web.front import Front, Hosts
 from mirror.web.metrics import Metrics
 from mirror.web.server import Server
+from tests.support.database import index_in
 from tests.support.standin.defaults import populate
 from tests.support.standin.hub import StandInHub
 
@@ -114,7 +114,7 @@ async def mirror_of(standin: StandInHub, folder: Path, policy: str = "", **optio
     public_url, who = options.pop("public_url", None), options.pop("identification", None)
     clock = MovableClock()
     book = Rulebook(RuleSources(rules, (), {}), clock.now)
-    index = await SqlIndex.open(None, folder)
+    index = await index_in(folder)
     ledger = SegmentLedger(folder / "ledger", clock, reserve=1 << 16)
     await ledger.start({})
     upstream = HttpUpstream(
