@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from packaging.metadata import parse_email
@@ -104,8 +105,12 @@ def with_declared(facts: Facts, declared: Declared, *evidence: str) -> Facts:
     )
 
 
+@lru_cache(maxsize=512)
 def from_metadata(body: bytes, source: str = "core metadata") -> Declared:
-    """A METADATA or PKG-INFO file, read from `source`. Never fails: what cannot be read is absent."""
+    """A METADATA or PKG-INFO file, read from `source`. Never fails: what cannot be read is absent.
+
+    Kept for the next request for the same file: reading it takes longer than judging.
+    """
     raw, _ = parse_email(body)
     said = (raw.get("author"), raw.get("maintainer"), raw.get("author_email"), raw.get("maintainer_email"))
     urls = (*raw.get("project_urls", {}).items(), ("homepage", raw.get("home_page", "")))

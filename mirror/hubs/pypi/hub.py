@@ -52,6 +52,8 @@ _METADATA_BYTES: Final = 8 * 1024 * 1024
 _LIST_BYTES: Final = 192 * 1024 * 1024
 #: Decoded pages kept in memory, counted in files.
 _FILES_KEPT: Final = 100_000
+#: Paths whose project is remembered.
+_PATHS_KEPT: Final = 16_384
 #: From this size on a page is decoded in a thread.
 LARGE: Final = 256 * 1024
 FILE_HEADERS: Final = (("content-type", "application/octet-stream"),)
@@ -108,6 +110,7 @@ class PypiHub:
         self._decoded: OrderedDict[tuple[str, str, str], Page] = OrderedDict()
         self._kept = 0
         self._placed: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._seen_at: OrderedDict[str, str] = OrderedDict()  # path -> project whose page listed it last: a warm request asks no database
         self.made = MadeMetadata(settings.name, gateway)
 
     # --- names ----------------------------------------------------------------------------------------------------
@@ -259,21 +262,31 @@ class PypiHub:
         Raises `HubSaysNo` where the index withholds it - a quarantined project, or a file that was listed before - and
         `NotHere` where no page lists it.
         """
+        seen = self._seen_at.get(path)
+        if seen is not None and (found := await self._on_page(seen, path, name)) is not None:
+            return found
         place = await self._gateway.places.get_place(self.name, path) if path else None
         for project in [place.artifact.project.name] if place else projects:
-            try:
-                sheet = await self.page(project)
-            except NotHere as error:
-                if error.offline:
-                    raise
-                continue
-            self._withheld(sheet.page)
-            file = sheet.page.by_path.get(path) if path else sheet.page.by_name.get(name)
-            if file is not None and file.name == name:
-                return sheet, file
+            if (found := await self._on_page(project, path, name)) is not None:
+                if path:
+                    self._seen_at[path] = project
+                    while len(self._seen_at) > _PATHS_KEPT:
+                        self._seen_at.popitem(last=False)
+                return found
         if place is not None:
             raise HubSaysNo(403, "", f"{name} is no longer listed by {self.settings.called}", "disabled")
         raise NotHere(name)
+
+    async def _on_page(self, project: str, path: str, name: str) -> tuple[Sheet, Listed] | None:
+        try:
+            sheet = await self.page(project)
+        except NotHere as error:
+            if error.offline:
+                raise
+            return None
+        self._withheld(sheet.page)
+        file = sheet.page.by_path.get(path) if path else sheet.page.by_name.get(name)
+        return (sheet, file) if file is not None and file.name == name else None
 
     def _withheld(self, page: Page) -> None:
         if page.quarantined:

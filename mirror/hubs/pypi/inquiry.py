@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -23,6 +24,8 @@ from mirror.hubs.pypi.facts import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mirror.core.nouns import Artifact, Document
     from mirror.hubs.pypi.documents import Listed
     from mirror.hubs.pypi.hub import PypiHub
@@ -76,13 +79,13 @@ class Inquiry:
         part = await self._hub.made.by_range(self._hub.target(file.url), file.size) if file.name.endswith(".whl") else None
         return facts if part is None else with_declared(facts, from_metadata(part[0], BY_RANGE), *part[1])
 
-    async def _legacy_object(self, artifact: Artifact) -> tuple[dict[str, Any], Document] | None:
+    async def _legacy_object(self, artifact: Artifact) -> tuple[Mapping[str, Any], Document] | None:
         """The release's legacy JSON, or None where the index has none: the facts then stay unknown."""
         try:
             document = await self._hub.legacy(artifact.project.name, artifact.revision)
         except (NotHere, HubSaysNo):
             return None
-        return decode_object(document.body, _origin(self._hub.settings.upstreams[0])), document
+        return _object(document.body, _origin(self._hub.settings.upstreams[0])), document
 
     async def _with_attestation(self, facts: Facts, file: Listed) -> Facts:
         """`attested` is the publisher's identity, unknown where the index advertises one and does not give it."""
@@ -148,6 +151,12 @@ class Inquiry:
             vulnerabilities=told if advised.vulnerabilities is None else both(told, advised.vulnerabilities),
             evidence=(*advised.evidence, raw[1].digest.hex),
         )
+
+
+@lru_cache(maxsize=32)
+def _object(body: bytes, upstream: str) -> Mapping[str, Any]:
+    """As `decode_object`, kept for the next question about the same release: to be read only."""
+    return decode_object(body, upstream)
 
 
 def _origin(url: str) -> str:
