@@ -144,3 +144,10 @@ def _by_domain(address: str, catalogue: Catalogue) -> Publisher | None:
         if (publisher := catalogue.by_domain(host)) is not None:
             return publisher
     return None
+
+
+def own_domain(address: str) -> str:
+    """The domain of a web or mail address where it can be somebody's own; empty where it, or one above it, is shared by many."""
+    labels = domain(address).split(".")
+    hosts = [".".join(labels[start:]) for start in range(len(labels) - 1)]
+    return "" if not hosts or any(not domain(host) or host in _FREE_MAIL for host in hosts) else hosts[0]

@@ -53,11 +53,11 @@ def here(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    """The command; gives (exit code, JSON rows, all that was said)."""
+    """The command; gives (exit code, JSON rows, all that was said). With --json there is nothing else on standard output."""
     result = CliRunner().invoke(root, arguments)
     if isinstance(result.exception, InputError):  # what `main` prints, with exit code 2
         return 2, [], str(result.exception)
-    rows = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    rows = [json.loads(line) for line in result.stdout.splitlines()] if "--json" in arguments else []
     return result.exit_code, rows, result.output + result.stderr
 
 

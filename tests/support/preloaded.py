@@ -204,7 +204,7 @@ def _read_the_product() -> None:
     from mirror.config import load
     from mirror.lists.loading import load_catalogue, load_lineage
 
-    load(Path(__file__).parents[2] / "config/mirror.yaml", {})
+    load(Path(__file__).parents[2] / "config/profiles/observe/mirror.yaml", {})
     load_catalogue()
     load_lineage()
     gc.freeze()
