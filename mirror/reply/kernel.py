@@ -31,8 +31,9 @@ async def send_some(request: web.Request, out: int, handle: Handle, span: Span, 
         raise ConnectionResetError("the client left")
     try:
         if _in_memory(handle.fileno(), span):
-            left(_some(os.sendfile(out, handle.fileno(), span.start, len(span)), span))
-            await asyncio.sleep(0)
+            sent = _some(os.sendfile(out, handle.fileno(), span.start, len(span)), span)
+            left(sent)
+            await (asyncio.sleep(0) if sent == len(span) else _writable(out))
         else:
             await _by_thread(out, handle, span, left)
     except BlockingIOError:
