@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import preloaded
+
 
 def mirror(folder: Path, *line: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """The command as people run it."""
-    return subprocess.run(
-        [sys.executable, "-m", "mirror.cli.main", *line], cwd=folder, env={**os.environ, **environ},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    return preloaded.run(line, cwd=folder, env={**os.environ, **environ})
 
 
 def in_shell(shell: str, script: str, **environ: str) -> dict[str, str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support import preloaded
 
 COMMANDS = [
     ["config", "check"],
@@ -33,10 +33,7 @@ def test_the_file_that_is_named_is_read(tmp_path: Path, words: list[str], behind
     named = ["-c", "elsewhere.yaml"]
     (tmp_path / "elsewhere.yaml").write_text("listen: {publics_url: null}\n", encoding="utf-8")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MIRROR_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "mirror.cli.main", *(words + named if behind else named + words)],
-        cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
+    done = preloaded.run(words + named if behind else named + words, cwd=tmp_path, env=environ)
 
     assert done.returncode == 2
     assert "publics_url" in done.stderr

@@ -17,7 +17,7 @@ FEW = 5
 TESTS_FAILED = 1
 EVERY = ["-m", "not torture and not conformance"]
 #: More than two cores: much of a test is waiting. A file's tests stay together, for what they share.
-TOGETHER = ["--numprocesses", "3", "--dist", "loadfile", "--no-loadscope-reorder", "--cache-clear"]
+TOGETHER = ["--numprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder", "--cache-clear"]
 
 
 def pytest(root: Path, *arguments: str) -> int:
