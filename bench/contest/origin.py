@@ -71,9 +71,8 @@ def hub_of(amounts):
     hub.add_repo("model", content.MODELS["small"], {"config.json": content.config(), **readme}, **about)
     for what in ("many", "few"):
         hub.add_repo("model", content.MODELS[what], content.many(amounts, what) | readme, **about)
-    hub.add_repo("model", content.MODELS["big"], readme, **about)
-    hub.add_repo("model", content.MODELS["cold"], readme, **about)
-    hub.add_repo("model", content.MODELS["first"], readme, **about)
+    for what in ("big", "cold", "first"):  # with a configuration: no header of weights is read to find the parents
+        hub.add_repo("model", content.MODELS[what], {"config.json": content.config(), **readme}, **about)
     big = {"model.safetensors": content.big(amounts)}
     cold = {f"cold-{n:03}.safetensors": content.cold(amounts, n) for n in range(amounts.cold_files)}
     first = {f"first-{n:03}.safetensors": content.first(amounts, n) for n in range(amounts.first_files)}
