@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from mirror.config_lists import lists_checked, pack_checked
 from mirror.core.errors import Problem
+from mirror.lists.editions import store_of
 from mirror.lists.loading import shipped
 from mirror.lists.official import files_of
 from mirror.lists.signed import SUFFIX, current_file
@@ -59,6 +60,8 @@ def remarks(config: Config) -> Iterator[str]:
         yield "hub tokens of clients cross the network in the clear: set listen.tls, or put a TLS proxy in front"
     if config.clients.header is not None and not config.listen.trusted_proxies:
         yield "clients.header is believed only from listen.trusted_proxies, of which there are none: nobody is in a group by it"
+    elif config.clients.header is None and any(group.header for group in config.clients.groups.values()):
+        yield "a group names values of a header, and clients.header names none: nobody is in it by that"
     if config.clients.anonymous == "deny" and config.listen.tls.cert is None and not _loopback(config.listen.host) and not config.listen.trusted_proxies:
         yield "clients.anonymous is deny, and mirror tokens cross the network in the clear"
     if any(group.hub_token for group in config.clients.groups.values()) and not any(row.token for row in config.hubs.values()):
@@ -99,10 +102,11 @@ def _listen(config: Config, fault: Fault) -> Iterator[Problem]:
 
 
 def _files(config: Config, fault: Fault) -> Iterator[Problem]:
-    tls, ca = config.listen.tls, config.outbound.ca
+    tls, ca, editions = config.listen.tls, config.outbound.ca, store_of(config.data)
     named: list[tuple[str, Path | None]] = [
         ("listen.tls.cert", tls.cert), ("listen.tls.key", tls.key), ("listen.tls.client_ca", tls.client_ca), ("outbound.ca", ca), ("clients.geoip", config.clients.geoip),
-        *((f"lists.{name}.source", file) for name, row in config.lists.items() for file in files_of(row)),
+        # Where an edition is in force a file that is gone is no reason not to start: that edition judges, and an alarm says so.
+        *((f"lists.{name}.source", file) for name, row in config.lists.items() if editions.current(name, row) is None for file in files_of(row)),
         *((f"hubs.{name}.osv[{at}]", path) for name, row in config.hubs.items() for at, path in enumerate(row.osv) if not path.is_dir()),
     ]  # fmt: skip
     missing = False
@@ -151,7 +155,7 @@ def _clients(config: Config, fault: Fault) -> Iterator[Problem]:
     subnets: dict[str, str] = {}
     for name, group in clients.groups.items():
         place = f"clients.groups.{name}"
-        if group.header and clients.header is None:
+        if group.header and clients.header is None and not (group.subnets or group.tokens or group.certificates):
             yield fault(f"{place}.header", "clients.header names no header to read these values from")
         if group.certificates and config.listen.tls.client_ca is None:
             yield fault(f"{place}.certificates", "listen.tls.client_ca names no authority that could have issued them")

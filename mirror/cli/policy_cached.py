@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mirror.core.errors import MirrorError
 from mirror.core.facts import Facts
-from mirror.core.nouns import Project
+from mirror.core.nouns import HUGGINGFACE, Project
 
 if TYPE_CHECKING:
     from mirror.config import Config
@@ -44,11 +44,21 @@ async def cached_facts(config: Config, epoch: Epoch, artifact: Artifact) -> tupl
     try:
         index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
         try:
-            return await _described(config, epoch, artifact, index, hub), ""
+            return await _anyhow(config, epoch, artifact, index, hub), ""
         finally:
             await index.close()
     except (MirrorError, TimeoutError) as error:
         return Facts(), f"nothing is cached of it here ({str(error) or type(error).__name__}): its hub's facts are taken to be unknown"
+
+
+async def _anyhow(config: Config, epoch: Epoch, artifact: Artifact, index: SqlIndex, hub: str) -> Facts:
+    """Without a revision: by the project's own page, else by that of its default branch, which is what clients ask for."""
+    try:
+        return await _described(config, epoch, artifact, index, hub)
+    except MirrorError:
+        if artifact.revision or artifact.project.ecosystem != HUGGINGFACE:
+            raise
+        return await _described(config, epoch, replace(artifact, revision="main"), index, hub)
 
 
 async def _described(config: Config, epoch: Epoch, artifact: Artifact, index: SqlIndex, hub: str) -> Facts:

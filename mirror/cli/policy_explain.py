@@ -22,6 +22,7 @@ from mirror.core.purl import parse_loose
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mirror.config import Config
     from mirror.core.facts import Facts
     from mirror.core.nouns import Artifact
     from mirror.policy.epoch import Epoch
@@ -70,6 +71,7 @@ def explain(
         if path is None:
             epoch = in_force(config_path or click.get_current_context().find_object(Path), epoch)
         asked = _question(artifact, groups, country, address, at, facts_path, config_path)
+        _defined(groups, epoch, configured(config_path))
         facts, notes = _facts_of(asked, epoch, config_path, str(facts_path or "facts"))
     except InputError as error:
         give_up(error.problems, as_json)
@@ -128,6 +130,15 @@ def _question(
     if problems or thing is None:
         raise InputError(problems)
     return _Question(thing, _actor(groups, country, address, config_path), facts, now)
+
+
+def _defined(groups: tuple[str, ...], epoch: Epoch, config: Config) -> None:
+    """Raise `InputError` for a group that neither the configuration nor any rule knows: nobody is in it, and its verdict means nothing."""
+    ruled = {name for rule in epoch.policy.rules for name in rule.scope.groups | rule.scope.not_groups}
+    unknown = [name for name in groups if name not in config.clients.groups and name not in ruled]
+    if unknown and config.file is not None:
+        there = ", ".join(config.clients.groups) or "none"
+        raise InputError([Problem("", "--as", f"clients.groups has no group {name!r}; there are: {there}") for name in unknown])
 
 
 def _actor(groups: tuple[str, ...], country: str | None, address: str, config_path: Path | None) -> Actor:

@@ -15,7 +15,7 @@ import click
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from mirror.config import Config
     from mirror.policy.epoch import Epoch
@@ -50,13 +50,19 @@ def epoch_of(config_path: Path | None, path: Path | None) -> Epoch:
         raise InputError([Problem(str(path), "", "no such file or folder")])
     groups = None if loaded.file is None else loaded.clients.groups  # without a configuration nobody knows the groups
     try:
-        return load_epoch(path if path is not None else loaded.policy.path, loaded.catalogue, loaded.lists, load_one=previews(loaded.data), groups=groups)
+        return load_epoch(path if path is not None else loaded.policy.path, loaded.catalogue, loaded.lists, load_one=previews(loaded.data, kept_out), groups=groups)
     except InputError as error:
         first = error.problems[0]
         if all(isinstance(problem, FailedTest) for problem in error.problems) and isinstance(first, FailedTest) and first.whole:
             whole = first.whole
             return Epoch(0, whole.policy, whole.catalogue, whole.lineage, whole.lists)
         raise
+
+
+def kept_out(name: str, problems: Sequence[Problem]) -> None:
+    """Say on standard error that a list's newest edition judges nothing, as a server does in its log."""
+    for problem in problems:
+        click.echo(f"note: lists.{name}: its newest edition is kept out, the one in force is used: {problem}", err=True)
 
 
 def epoch_or_exit(config_path: Path | None, path: Path | None, as_json: bool) -> Epoch:

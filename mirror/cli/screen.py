@@ -69,7 +69,7 @@ class Screened:
 @click.option("--list", "chosen", multiple=True, metavar="LIST", help="Only this list (repeatable).")
 @click.option("--country", "countries", multiple=True, metavar="CODE", help="The country of NAME, where known (repeatable).")
 @click.option("--id", "identifiers", multiple=True, metavar="KIND:VALUE", help="A register's number, a web or a mail address of NAME (repeatable).")
-@click.option("--all", "everything", is_flag=True, help="Also what is below 0.80, and subjects without a match.")
+@click.option("--all", "everything", is_flag=True, help="With --publishers or --traffic: also what is below 0.80, and subjects without a match.")
 @click.option("--verdict", type=click.Choice(FINDINGS), help="Say what a reviewer found of the match of NAME with --entry on --list.")
 @click.option("--entry", metavar="ID", help="With --verdict: the entry, by the list's own number.")
 @click.option("--by", metavar="WHO", help="With --verdict: the reviewer.")
@@ -86,6 +86,7 @@ def command(ctx: click.Context, /, config_path: Path | None, **given: Any) -> No
     asked = [bool(given["names"]) and not given["verdicts"], given["publishers"], given["traffic"], given["verdicts"]]
     if sum(asked) != 1:
         raise InputError([Problem("screen", "", "say what to screen: NAMEs, --publishers, --traffic, or --verdicts")])
+    _checked(given["countries"], given["identifiers"])
     path = config_path or ctx.obj
     if given["verdicts"]:
         _verdicts(path, as_json=given["as_json"])
@@ -155,6 +156,18 @@ def _of_traffic(here: Here, since: datetime) -> list[Screened]:
         matches = screen_one(publisher, names, here.lists.values(), here.catalogue, here.day)
         found.append(Screened(called(one), publisher, matches, one))
     return found
+
+
+def _checked(countries: Sequence[str], identifiers: Sequence[str]) -> None:
+    """Raise `InputError` with every country that is none and everything given as an identifier that names nobody."""
+    from mirror.policy.countries import CODES
+    from mirror.policy.entries import domain, identifier
+
+    problems = [Problem("", "--country", f"{code!r} is not an ISO 3166-1 code") for code in countries if code.upper() not in CODES]
+    nobody = [text for text in identifiers if not identifier(text) and not domain(text)]
+    problems += [Problem("", "--id", f"{text!r} is neither KIND:NUMBER nor a web or mail address that is one body's") for text in nobody]
+    if problems:
+        raise InputError(problems)
 
 
 def _since(text: str) -> datetime:
@@ -315,6 +328,7 @@ def _finding_row(finding: Finding, state: str) -> dict[str, Any]:
 
 
 async def _here(path: Path | None, chosen: Sequence[str]) -> Here:
+    from mirror.cli.policy_inputs import kept_out
     from mirror.config import load
     from mirror.lists.editions import previews
     from mirror.lists.loading import load_catalogue
@@ -326,7 +340,7 @@ async def _here(path: Path | None, chosen: Sequence[str]) -> Here:
     unknown = [Problem("--list", "", f"{name!r} is not among {', '.join(config.lists)}") for name in chosen if name not in config.lists]
     if unknown:
         raise InputError(unknown)
-    load_one = previews(config.data)
+    load_one = previews(config.data, kept_out)
     base = config.file.resolve().parent if config.file else Path.cwd()
     everything, recorded = await _findings(config)
     reviewed: Reviewed | None = Reviewed([one for one in everything if one.id in recorded]) or None

@@ -60,7 +60,7 @@ def create(path: Path | None, name: str, groups: tuple[str, ...], expires: str, 
     Its holder sets it as HF_TOKEN, or as the password of the package index with any user name.
     """
 
-    async def work(mirror: _Mirror) -> tuple[str, MirrorToken]:
+    async def work(mirror: _Mirror) -> tuple[str, dict[str, Any]]:
         from mirror.core.tokens import MirrorToken, digest, make
         from mirror.wiring import installation_key
 
@@ -72,15 +72,15 @@ def create(path: Path | None, name: str, groups: tuple[str, ...], expires: str, 
         text = make(key, os.urandom(32))
         token = MirrorToken(os.urandom(6).hex(), name, digest(key, text), tuple(dict.fromkeys(groups)), note, mirror.now, until)
         await mirror.index.put_token(token)
-        return text, token
+        return text, _row(token, mirror.now, _stated(mirror.config))
 
-    text, token = _run(path, work)
+    text, row = _run(path, work)
     if as_json:
-        click.echo(json.dumps({"token": text, **_row(token, datetime.now(UTC), {})}))
+        click.echo(json.dumps({"token": text, **row}))
         return
     click.echo(text)
-    until = "never expires" if token.expires_at is None else f"expires {token.expires_at:%Y-%m-%d %H:%M} UTC"
-    click.echo(f"{token.id} {token.name}: {until}; groups: {', '.join(token.groups) or 'none'}. It is shown this once.", err=True)
+    ends = "never expires" if row["expires"] is None else f"expires {row['expires']}"
+    click.echo(f"{row['id']} {row['name']}: {ends}; groups: {', '.join(row['groups']) or 'none'}. It is shown this once.", err=True)
 
 
 @command.command("list")
@@ -91,8 +91,7 @@ def list_(path: Path | None, everything: bool, as_json: bool) -> None:
     """List tokens: who holds them, for which groups, until when. The tokens themselves are not known any more."""
 
     async def work(mirror: _Mirror) -> list[dict[str, Any]]:
-        groups = mirror.config.clients.groups
-        stated = {name: [group for group, row in groups.items() if name in row.tokens] for name in {n for row in groups.values() for n in row.tokens}}
+        groups, stated = mirror.config.clients.groups, _stated(mirror.config)
         rows = [(token, _row(token, mirror.now, stated, known=groups)) for token in await mirror.index.tokens()]
         return [row for token, row in rows if everything or token.alive(mirror.now)]
 
@@ -130,6 +129,12 @@ def revoke(path: Path | None, token: str, as_json: bool) -> None:
     if not gone:
         click.echo(f"{token}: no such token that is not revoked already", err=True)
     sys.exit(0 if gone else 1)
+
+
+def _stated(config: Config) -> dict[str, list[str]]:
+    """By the name of a token the groups that `clients.groups` gives it."""
+    groups = config.clients.groups
+    return {name: [group for group, row in groups.items() if name in row.tokens] for name in {n for row in groups.values() for n in row.tokens}}
 
 
 def _row(token: MirrorToken, now: datetime, stated: dict[str, list[str]], known: Any = None) -> dict[str, Any]:

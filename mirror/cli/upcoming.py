@@ -45,9 +45,13 @@ def upcoming(ctx: click.Context, days: int, as_json: bool) -> None:
         table(rows, (), as_json=True)
         return
     for row in rows:
-        click.echo(f"{row['date']}  {row['of']} {row['id']} {row['edge']}: {len(row['changes'])} changes for {len(row['clients'])} clients")
+        click.echo(f"{row['date']}  {row['of']} {row['id']} {row['edge']}: {_counted(row['changes'], 'change')} for {_counted(row['clients'], 'client')}")
         for line in row["changes"]:
-            click.echo(f"    {line['artifact']}: {line['before']} -> {line['after']}  ({line['client']} {', '.join(line['groups'])})".rstrip())
+            click.echo(f"    {line['artifact']}: {line['before']} -> {line['after']}  ({', '.join([line['client'], *line['groups']])})")
+
+
+def _counted(things: list[Any], word: str) -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
 def _change(one: Any) -> dict[str, Any]:

@@ -27,6 +27,9 @@ _FREE_MAIL: Final = frozenset(
     "daum.net hanmail.net rediffmail.com cyber.net.pk hotmail.co.uk yahoo.co.uk yahoo.fr yahoo.com.hk hotmail.fr orange.fr free.fr "
     "wanadoo.fr t-online.de libero.it etecsa.cu chollian.net star-co.net.kp silibank.com silibank.net.kp net.sy".split()
 )
+#: Sites of one body at which lists put addresses of strangers as if it gave mail to everybody (OFAC 30518: …@google.com): a
+#: mail address there names nobody, a web address there names the body.
+_TAKEN_FOR_FREE: Final = frozenset({"google.com"})
 _HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _LEI: Final = re.compile(r"[0-9a-z]{18}[0-9]{2}")
 _REGISTERS: Final = (
@@ -82,8 +85,9 @@ def domain_of(address: str) -> str:
     """The host of a web or mail address, lower-case, without `www.`; "" for none, and for what anybody may have."""
     text = unicodedata.normalize("NFKC", address).strip().casefold()
     host = re.split(r"[/?#\s,;]", text.partition("://")[2] or text, maxsplit=1)[0]
-    host = host.rpartition("@")[2].partition(":")[0].strip(".").removeprefix("www.")
-    return host if _HOST.fullmatch(host) and host not in _FREE_MAIL else ""
+    _, mail, host = host.rpartition("@")
+    host = host.partition(":")[0].strip(".").removeprefix("www.")
+    return "" if host in _FREE_MAIL or (mail and host in _TAKEN_FOR_FREE) or not _HOST.fullmatch(host) else host
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 
 from mirror.core.errors import InputError, Problem
 from mirror.decode import decode, parse_json
+from mirror.lists.guards import read_guards, trips
 from mirror.lists.material import Part
 from mirror.lists.official import (
     ConfiguredList,
@@ -28,11 +29,14 @@ from mirror.lists.official import (
     edition_of,
     fetched,
     load_list,
+    read_edition,
     settings_of,
 )
 from mirror.policy.screening import ScreeningList
 
 T = TypeVar("T")
+#: Hears that the newest edition of a list is kept out, and why.
+KeptOut = Callable[[str, Sequence[Problem]], None]
 #: Editions whose files stay here, that in force among them; of older ones the manifest stays, and the evidence archive has
 #: the files of each that ever judged.
 KEPT: Final = 8
@@ -204,13 +208,38 @@ def in_force(store: EditionStore, name: str, row: ListSettings, previous: Screen
     return configured(name, row, replace(edition_of(name, row, store.parts(name, kept)), id=kept.edition))
 
 
-def previews(data: Path) -> Callable[[str, ListSettings, ScreeningList | None], ScreeningList]:
-    """Lists for a command that judges without a server: from their files as they are now; a fetched one as it is in force."""
+def previews(data: Path, kept_out: KeptOut = lambda _name, _problems: None) -> Callable[[str, ListSettings, ScreeningList | None], ScreeningList]:
+    """Lists for a command that judges without a server, as one would judge by them.
+
+    From their files as they are now; where these are kept out by a guard or cannot be read, the edition in force, and
+    `kept_out` is told why. A list that is fetched is as it is in force. Raises `InputError` where there is no edition at all.
+    """
 
     def load_one(name: str, row: ListSettings, _previous: ScreeningList | None) -> ScreeningList:
-        return in_force(store_of(data), name, row) if fetched(row) else load_list(name, row)
+        store = store_of(data)
+        kept = store.current(name, row)
+        if kept is None or fetched(row):
+            return in_force(store, name, row)
+        try:
+            return configured(name, row, _next(name, row, kept))
+        except InputError as error:
+            found = in_force(store, name, row)
+            kept_out(name, error.problems)
+            return found
 
     return load_one
+
+
+def _next(name: str, row: ListSettings, kept: Kept) -> Edition:
+    """The edition that lies in the files, weighed against the one in force. Raises `InputError` for what keeps it out."""
+    edition = read_edition(name, row)
+    if edition.digest == kept.digest:
+        return replace(edition, id=kept.edition)
+    guards, stated = read_guards(row.guards, name), edition.parsed.stated
+    problems = list(trips(guards, edition.entries, stated, row.source[0], before=kept.entries, before_stated=kept.stated))
+    if problems:
+        raise InputError(problems)
+    return edition
 
 
 def _tame(name: str) -> str:

@@ -67,17 +67,15 @@ class Difference:
     after: Effect
 
 
-def differences(cases: Iterable[Judged], now: tuple[Policy, datetime], then: tuple[Policy, datetime]) -> list[Difference]:
-    """Those of `cases` whose effect under a policy at a time differs from that under another, or at another time."""
+def touched(policy: Policy, turn: Turn, cases: Iterable[Judged]) -> list[Difference]:
+    """What a turn changes for those of `cases` that ask again: the instant before it, and at it.
+
+    Of several turns at one instant each has what its own rule or exception takes part in.
+    """
     found = []
     for case in cases:
-        before = evaluate(now[0], case.artifact, case.facts, case.actor, now[1])
-        after = evaluate(then[0], case.artifact, case.facts, case.actor, then[1])
-        if before.effect is not after.effect:
+        before = evaluate(policy, case.artifact, case.facts, case.actor, turn.at - _JUST)
+        after = evaluate(policy, case.artifact, case.facts, case.actor, turn.at)
+        if before.effect is not after.effect and any(turn.id in (hit.id, hit.exception) for hit in (*before.rules, *after.rules)):
             found.append(Difference(case.artifact, case.actor, before.effect, after.effect))
     return found
-
-
-def touched(policy: Policy, turn: Turn, cases: Iterable[Judged]) -> list[Difference]:
-    """What a turn changes for those of `cases` that ask again: the instant before it, and at it."""
-    return differences(cases, (policy, turn.at - _JUST), (policy, turn.at))

@@ -191,7 +191,8 @@ _FURTHER: Final = {
     "JSC": """
         plk | joint stock kompani | asa | ab publ | kk | kabushiki kaisha | kabushikigaisha | ksc | kscc | kscp | bsc | bscc | qpsc | psc | saog | saoc | sal | sjsc |
         npao | jsic | dioncko drustvo | san ve tic as | sanayi ve ticaret as | sanayi ve ticaret anonim sirketi | san tic as |
-        pjsic | sa de cv sofom | spolka akcyjna | 株式會社 | 股份有限責任公司
+        pjsic | sa de cv sofom | spolka akcyjna | 株式會社 | 股份有限責任公司 | aktsionernoye obshchestvo | otkrytoye aktsionernoye obshchestvo |
+        zakrytoye aktsionernoye obshchestvo | publichnoye aktsionernoye obshchestvo | neftegazovaya aktsionernaya kompaniya | aktsionernaya kompaniya
     """,
     "LLC": """
         llk | ko ltd | ko limited | kompani limited | gmbkh | osoo | ou | osauhing | dac | designated activity company | godo kaisha | godogaisha | yugen kaisha | smllc | lllp | ulc | scrl |
@@ -202,7 +203,7 @@ _FURTHER: Final = {
     """,
     "CORP": """
         kompani | kompany | korporation | korporatsiya | korp | ink | incorp | incorporation | corporate | corpn | coy | sarl au | gongsi | youxian gongsi | companies | unincorporated | cic |
-        community interest company | pc
+        community interest company | pc | kompaniya | kompaniia | sherkat | sherkate | shirkat | sharikat | stichting
     """,
     "STATE": """
         fgup | fsue | gup | mup | federal state unitary enterprise | state unitary enterprise |

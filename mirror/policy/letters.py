@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 
@@ -38,16 +39,16 @@ _ALWAYS: Final = _table(
 ) | dict.fromkeys(map(ord, "™®©℠\u3164\u115f\u1160\uffa0\u2800"), "")
 _MARKS: Final = frozenset({"Mn", "Me", "Cf", "Cc", "Co", "Cs"})
 
-#: ASCII punctuation as `_punctuated` leaves it: apostrophes join, the others part; full stops wait for initials.
-_ASCII: Final = {code: " " for code in range(128) if not chr(code).isalnum() and chr(code) != "."} | {
-    ord("'"): None, ord("`"): None, ord("&"): " and ", ord("+"): " and ",
-}  # fmt: skip
-_APOSTROPHES: Final = dict.fromkeys(map(ord, "’‘´ʻʼʹ′"))
-_INITIALS: Final = re.compile(r"\b(\w)\.\s?(?=\w\b)")
-_LONE: Final = re.compile(r"\b[a-z](?: [a-z]\b)+")
-_DISGUISED: Final = re.compile(r"(?<=[a-z])[0135](?=[a-z])")
+#: ASCII as names are compared: small letters and digits, the rest parts words. Apostrophes join, full stops wait for initials.
+_BYTES: Final = bytes(ord(chr(code).lower()) if code < 128 and (chr(code).isalnum() or chr(code) == ".") else 32 for code in range(256))
+_LETTERS: Final = bytes(code for code in range(128) if chr(code).isalpha()) + b" "
+_SIGNS: Final = b".,-()&'\"/"
+_APOSTROPHES: Final = frozenset("'`’‘´ʻʼʹ′")
+#: A full stop between two letters that stand alone, which it joins.
+_INITIALS: Final = re.compile(r"\.(?<=\b\w\.)(?=\w\b)")
+_DISGUISED: Final = re.compile(r"[0135](?<=[a-z].)(?=[a-z])")
 _DIGITS: Final = {"0": "o", "1": "l", "3": "e", "5": "s"}
-_WORDS: Final = re.compile(r"[\W_]+")
+_LATIN: Final = re.compile("[A-Za-z]")
 
 
 def plain(text: str) -> str:
@@ -56,38 +57,83 @@ def plain(text: str) -> str:
     Accents, invisible characters, look-alikes and punctuation are gone, initials joined (`J. P. Morgan`, `J P Morgan`:
     `jp morgan`), Cyrillic, Greek, Armenian and Georgian words transliterated. Words of other scripts stay what they are.
     """
-    if text.isascii():
-        text = _punctuated(text.lower())
-    else:
-        text = unicodedata.normalize("NFKD", text.translate(_ALWAYS)).translate(_ALWAYS)
-        text = "".join(one for one in text if one.isascii() or one.isspace() or unicodedata.category(one) not in _MARKS)
-        words = _WORDS.sub(" ", _punctuated(text.translate(_APOSTROPHES))).split()
-        beside = any(_has_latin(word) for word in words)
-        text = " ".join(_latin(word, beside) for word in words)
-    if " " in text:
-        text = _LONE.sub(lambda found: found[0].replace(" ", ""), text)
-    return _DISGUISED.sub(_undisguised, text) if _DISGUISED.search(text) else text
+    return " ".join(initials_joined(plain_words(text)))
 
 
-def _punctuated(text: str) -> str:
-    text = text.translate(_ASCII)
+def plain_words(text: str) -> list[str]:
+    """The words of `plain(text)`, letters that stand alone not yet joined. Most names are ASCII, which takes one pass."""
+    if not text.isascii():
+        return _folded_words(text)
+    letters = text.encode()
+    if not (further := letters.translate(None, _LETTERS)):
+        return letters.translate(_BYTES).decode().split()
+    if b"&" in further or b"+" in further:
+        letters = letters.replace(b"&", b" and ").replace(b"+", b" and ")
+    words = letters.translate(_BYTES, b"'`").replace(b". ", b" ").rstrip(b". ").decode()
+    if further.translate(None, _SIGNS):  # digits, most likely
+        return _words(words)
+    return words.split() if "." not in words else _INITIALS.sub("", words).replace(".", " ").split()
+
+
+def _words(text: str) -> list[str]:
+    """Words of a text in which full stops and digits may stand within words."""
     if "." in text:
-        text = _INITIALS.sub(r"\1", text).replace(".", " ")
-    return " ".join(text.split())
+        text = _INITIALS.sub("", text).replace(".", " ")
+    return [_undisguised(word) for word in text.split()] if _DISGUISED.search(text) else text.split()
 
 
-def _undisguised(found: re.Match[str]) -> str:
-    """A digit in the place of a letter (`gazpr0m`), where enough letters stand around it to call it one."""
-    start = found.string.rfind(" ", 0, found.start()) + 1
-    end = found.string.find(" ", found.end())
-    word = found.string[start : end if end >= 0 else None]
-    return _DIGITS[found[0]] if sum(map(str.isalpha, word)) >= 5 else found[0]
+def _folded_words(text: str) -> list[str]:
+    """Words of other letters, which are looked up one by one."""
+    text = text.translate(_FOLDED).replace(". ", " ").rstrip(". ")
+    if "." in text:
+        text = _INITIALS.sub("", text).replace(".", " ")
+    beside = _LATIN.search(text) is not None
+    return _words(" ".join([_latin(word, beside) for word in text.split()]))
 
 
-def _has_latin(word: str) -> bool:
-    return any("a" <= one <= "z" for one in word.lower())
+def initials_joined(words: list[str]) -> list[str]:
+    """Letters that stand alone side by side, put together."""
+    if 1 not in map(len, words):
+        return words
+    found: list[str] = []
+    open_ = False
+    for word in words:
+        lone = len(word) == 1 and "a" <= word <= "z"
+        if lone and open_:
+            found[-1] += word
+        else:
+            found.append(word)
+        open_ = lone
+    return found
 
 
+def _undisguised(word: str) -> str:
+    """A word with digits in the place of letters (`gazpr0m`) undone, where enough letters stand around them to call it one."""
+    return _DISGUISED.sub(lambda found: _DIGITS[found[0]], word) if sum(map(str.isalpha, word)) >= 5 else word
+
+
+class _Folding(dict[int, str]):
+    """What `str.translate` makes of each character: looked up once, and kept while there are few."""
+
+    def __missing__(self, code: int) -> str:
+        text = unicodedata.normalize("NFKD", chr(code).translate(_ALWAYS)).translate(_ALWAYS)
+        letters = (one for one in text if one.isascii() or one.isspace() or unicodedata.category(one) not in _MARKS)
+        folded = "".join(_parting(one) for one in letters if one not in _APOSTROPHES)
+        if len(self) < _KEPT:
+            self[code] = folded
+        return folded
+
+
+def _parting(letter: str) -> str:
+    """A letter, digit or full stop as it is, what else parts words as a space."""
+    return letter if letter == "." or letter.isalnum() else " and " if letter in "&+" else " "
+
+
+_KEPT: Final = 20_000
+_FOLDED: Final = _Folding()
+
+
+@lru_cache(maxsize=4_096)
 def _latin(word: str, beside_latin: bool) -> str:
     """A word with look-alikes undone where it mixes scripts, else transliterated as far as it is of an alphabet."""
     if word.isascii():

@@ -200,10 +200,15 @@ def _screened(subject: Subject, view: View, screener: Screener) -> Outcome:
 
 
 def _further(subject: Subject, view: View) -> tuple[str, ...]:
-    """Names beside the catalogue's: the handle of a stranger, and what the artifact's own page declares."""
+    """Names beside the catalogue's: the handle of a stranger, and what the artifact's own page declares.
+
+    A handle that the catalogue knows is an account of somebody who is screened as himself: as a name it accuses wrongly.
+    """
     stated = subject.facts.names if view.ancestor is None else None
     declared = (stated.value or ()) if stated is not None else ()
-    return declared if view.publisher is not None or not view.owner else (view.owner, *declared)
+    if view.publisher is None:
+        return (view.owner, *declared) if view.owner else declared
+    return tuple(name for name in declared if name.casefold() != view.owner.casefold())
 
 
 def _on(match: Match, bands: Bands) -> str:

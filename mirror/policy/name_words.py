@@ -21,8 +21,8 @@ institute: inst institut instituto istituto institutet
 research: investigacion investigaciones recherche recherches issledovatelsky issledovatelskiy issledovatelskii rnd
 center: centre ctr cntr centro tsentr zentrum centrum markaz merkezi
 plant: factory zavod fabrika usine fabrica fabrik
-industry: industries industrial ind indus industria industrias industrie industriya promyshlennost sanayi sanaye
-trading: treyding treiding treding trade trad comercio torgovy torgovyy torgovaya handel handels ticaret tejarat
+industry: industries industrial ind indus industria industrias industrie industriya promyshlennost sanayi sanaye sanayeh
+trading: treyding treiding treding trade trad bazargani comercio torgovy torgovyy torgovaya handel handels ticaret tejarat
 commercial: comercial comercializadora kommerchesky kommercheskiy
 technology: technologies technological tech tec techn tecnologia tecnologias technologie technologien tekhnologii tekhnologiya teknoloji keji
 science: sciences scientific nauchny nauchno nauchnyy ciencia ciencias scientifique
@@ -64,7 +64,9 @@ brothers: bros hermanos freres
 saint: st sankt
 manufacturing: mfg manuf manufacture
 government: govt gov
-management: mgmt mgt
+management: mgmt mgt upravlyayushchaya upravlenie managing
+technical: tekhnichesky tekhnicheskiy tekhnicheskii tekhnicheskaya tecnico tecnica technique technisch teknik
+production: proizvodstvo proizvodstvennoe proizvodstvennaya proizvodstvenny proizvodstvennyy produccion
 committee: cttee komitet comite
 equipment: equip oborudovanie
 machinery: machine machines
@@ -155,6 +157,15 @@ west western wuhan wuxi xiamen xian xinjiang yemen york yunnan zhejiang zhengzho
 central novosibirsk kazan yekaterinburg ekaterinburg rostov sevastopol simferopol luhansk isfahan shiraz mashhad tabriz qom
 """
 
+#: Places of two words or more, as one.
+TOGETHER: Final = {
+    "united states of america": "usa", "united states": "usa", "united kingdom": "uk", "united arab emirates": "uae", "hong kong": "hongkong",
+    "saudi arabia": "saudiarabia", "new york": "newyork", "new delhi": "newdelhi", "new zealand": "newzealand", "abu dhabi": "abudhabi",
+    "tel aviv": "telaviv", "kuala lumpur": "kualalumpur", "sri lanka": "srilanka", "costa rica": "costarica", "el salvador": "elsalvador",
+    "north korea": "northkorea", "south korea": "southkorea", "south africa": "southafrica", "buenos aires": "buenosaires",
+    "sao paulo": "saopaulo", "ras al khaimah": "rasalkhaimah", "nizhny novgorod": "nizhnynovgorod", "ho chi minh": "hochiminh",
+}  # fmt: skip
+
 #: Chinese, and what lists write for it.
 CHINESE: Final = {
     "科技": "technology", "技术": "technology", "集团": "group", "银行": "bank", "大学": "university", "学院": "college",
@@ -189,7 +200,7 @@ SAME: Final = _same()
 VARIANTS: Final = {
     word: tuple(other for other, meant in SAME.items() if meant == word and len(other) > 4) for word in dict.fromkeys(SAME.values())
 }
-PLACES: Final = frozenset(SAME.get(word, word) for word in _PLACES.split())
+PLACES: Final = frozenset(SAME.get(word, word) for word in (*_PLACES.split(), *TOGETHER.values()))
 COMMON: Final = frozenset(SAME.get(word, word) for word in (*_KINDS.split(), *SAME.values())) - PLACES
 IDLE: Final = frozenset("the of and for de del la le les du des di da do dos der die das und et y e i im am zu zur van von ve en los las el al ul".split())
 

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import cache, lru_cache
-from itertools import pairwise
+from functools import cache, lru_cache, reduce
+from operator import or_
 from sys import intern
-from typing import Final
+from typing import Final, NamedTuple
 
-from mirror.policy.letters import plain, romanised
+from mirror.policy.form_ends import (
+    ASIDE,
+    FORM,
+    FORMAL,
+    IDLER,
+    MARKS,
+    MEANING,
+    MEANT,
+    NUMBER,
+    TORN,
+    forms_unspaced,
+    mended,
+    without_forms,
+)
+from mirror.policy.letters import initials_joined, plain_words, romanised
 from mirror.policy.name_words import CHINESE, COMMON, IDLE, NUMBERS, PLACES, SAME
 
 #: Words compared one by one. The longest official names stay below; strangers' texts need not.
@@ -18,16 +31,16 @@ MAX_WORDS: Final = 24
 MAX_LENGTH: Final = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(NamedTuple):  # made four times as fast as a frozen dataclass, and of every name that is read
     """A name ready to be compared.
 
     `tokens` without legal forms and idle words (`MAX_WORDS` of them), `solid` all of them without spaces, `whole` the same
-    with idle words, `forms` the kinds of its legal forms (`JSC`, `LLC`, ...). A name that is nothing but such words keeps
-    them. `native` is what stands in a script that Latin letters cannot give back, else empty. `bare` is `solid` of the
-    text without what it has in brackets, empty where it has none. `others` are further names that the text holds: in
-    brackets, on either side of a stroke or of `a.k.a.`; `asides` those in brackets that are one word, without spaces: an
-    abbreviation or a product as often as a name.
+    with idle words, `forms` the kinds of its legal forms (`JSC`, `LLC`, ...; `PERSON` where brackets say so).
+    A name that is nothing but such words keeps them. `native` is what stands in a script that Latin letters cannot give back,
+    else empty. `bare` is `solid` of the text without what it has in brackets, empty where it has none. `others` are further
+    names that the text holds: in brackets, on either side of a stroke or of `a.k.a.`; `asides` those in brackets that are one word, without spaces: an
+    abbreviation or a product as often as a name. `formal` are the words of its legal forms: what is left over of another
+    name may be one of them, misspelt or cut short.
     """
 
     tokens: tuple[str, ...]
@@ -38,19 +51,78 @@ class Name:
     bare: str = ""
     others: tuple[Name, ...] = ()
     asides: frozenset[str] = frozenset()
+    formal: tuple[str, ...] = ()
 
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Name:
     """The name `text` means."""
     text = text[:MAX_LENGTH]
-    name = _read(text)
-    bare = _read(without).solid if (without := _without_brackets(text)) else ""
-    bracketed = [_read(part) for part in _expressions()[1].findall(text)] if bare else []
+    if "(" in text or "[" in text or not text.isascii():
+        return _with_brackets(text)
+    name, called_for = _read(text)
+    return _with_others(name, called_for, text, [text]) if "/" in text or called_for & ASIDE else name
+
+
+def parse_to_keep(text: str) -> Name:
+    """As `parse`, for a name among thousands that stay: its words are shared with theirs, and nothing else remembers it."""
+    name: Name = parse.__wrapped__(text)
+    return name._replace(tokens=tuple(map(intern, name.tokens)))
+
+
+def _with_brackets(text: str) -> Name:
+    """The name of a text that may have brackets: what they say about a name is no part of it."""
+    outside_and_in = _expressions()[1].split(text) if any(map(text.__contains__, _OPENING)) else [text]
+    without, person = " ".join(outside_and_in[::2]), False
+    if any(_describes(part, without) for part in outside_and_in[1::2]):
+        kept = [part if at % 2 == 0 else " " if _describes(part, without) else f"({part})" for at, part in enumerate(outside_and_in)]
+        if _read("".join(kept))[0].solid:
+            person = any(map(_of_a_person, outside_and_in[1::2]))
+            text = "".join(kept)
+            outside_and_in = _expressions()[1].split(text)
+    name, called_for = _read(text)
+    found = _with_others(name, called_for, text, outside_and_in)
+    return found._replace(forms=found.forms | {PERSON}) if person else found
+
+
+def _with_others(name: Name, called_for: int, text: str, outside_and_in: list[str]) -> Name:
+    """`name` with what `text` holds beside it: on either side of a stroke or of `a.k.a.`, and in brackets (every second of `outside_and_in`)."""
+    parts = _parts(text) if "/" in text or called_for & ASIDE or not text.isascii() else _NO_PARTS
+    bare, bracketed = "", list[Name]()
+    if len(outside_and_in) > 1 and (without := " ".join(outside_and_in[::2]).strip()):
+        bare = _read(without)[0].solid
+        bracketed = [*map(_part, outside_and_in[1::2])] if bare else []
     asides = frozenset(one.solid for one in bracketed if len(one.tokens) == 1 and _names(one))
-    others = (*map(_read, _parts(text)), *(one for one in bracketed if len(one.tokens) > 1))
+    others = (*map(_part, parts), *(one for one in bracketed if len(one.tokens) > 1))
     held = tuple(dict.fromkeys(other for other in others if other.solid not in (name.solid, bare) and _names(other)))
-    return Name(name.tokens, name.solid, name.forms, name.whole, name.native, bare, held, asides) if bare or held else name
+    return name._replace(bare=bare, others=held, asides=asides) if bare or held else name
+
+
+_NO_PARTS: Final[list[str]] = []
+
+
+def _describes(part: str, without: str) -> bool:
+    """Whether what stands in brackets says something about a name and is none: small letters behind capitals, or a person's account."""
+    return (" " in part and part.islower() and not without.islower()) or _of_a_person(part)
+
+
+@lru_cache(maxsize=1024)
+def _of_a_person(part: str) -> bool:
+    """Whether what stands in brackets says that the name is a person's: `(individual account)`."""
+    words = set(plain_words(part))
+    return not words.isdisjoint(_PERSONS) and words <= _PERSONS | _ACCOUNTS
+
+
+#: Among the legal forms of a name: that it is a person's, who has none.
+PERSON: Final = "PERSON"
+_PERSONS: Final = frozenset({"individual", "individuals", "person", "personal"})
+_ACCOUNTS: Final = frozenset({"account", "user", "handle", "profile", "page", "developer", "maintainer", "author", "a", "an", "natural", "private"})
+
+
+@lru_cache(maxsize=1024)
+def _part(text: str) -> Name:
+    """What stands in brackets or beside a stroke: places and kinds, again and again."""
+    return _read(text)[0]
 
 
 def _names(name: Name) -> bool:
@@ -62,43 +134,6 @@ def _telling(word: str) -> bool:
     return word not in COMMON and word not in PLACES
 
 
-def _mended(words: list[str]) -> list[str]:
-    """Words that everybody has, put together where a space tore them (`indu stries`), parted where one is missing."""
-    if max(map(len, words), default=0) > _PARTED:
-        words = [part for word in words for part in (_parted(word) if len(word) > _PARTED and word not in SAME else (word,))]
-    return _joined(words)
-
-
-@lru_cache(maxsize=4096)
-def _parted(word: str) -> tuple[str, ...]:
-    """A word from which words of legal forms are split off: `companylimited`, `starcompany`."""
-    for part in _PARTING:
-        if word != part and (word.startswith(part) or word.endswith(part)):
-            head, tail = (part, word[len(part) :]) if word.startswith(part) else (word[: -len(part)], part)
-            if len(head) > 2 and len(tail) > 2:
-                return (*_parted(head), *_parted(tail))
-    return (word,)
-
-
-def _joined(words: list[str]) -> list[str]:
-    known = _untorn()
-    for at, (one, other) in enumerate(pairwise(words)):
-        if one + other in known:
-            return [*words[:at], one + other, *_joined(words[at + 2 :])]
-    return words
-
-
-@cache
-def _untorn() -> frozenset[str]:
-    """The longer words that everybody has."""
-    return frozenset(word for word in (*SAME, *COMMON, *form_parts()) if len(word) >= _TORN)
-
-
-#: Letters beyond which a word may be two, and what is then split off.
-_PARTED: Final = 9
-_PARTING: Final = ("limited", "company", "corporation", "liability", "incorporated")
-#: Letters of a word that is looked for in two.
-_TORN: Final = 7
 _ARTICLES: Final = frozenset({"the", "of", "and", "for"})
 
 #: Signs that one of the expressions below may have something to find: they are looked for first, for they are faster.
@@ -118,14 +153,6 @@ def _expressions() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
 _OPENING: Final = "([\uff08【"
 
 
-def _without_brackets(text: str) -> str:
-    """`text` without what is in brackets; empty where nothing is, or nothing else."""
-    if not any(map(text.__contains__, _OPENING)):
-        return ""
-    without: str = _expressions()[1].sub(" ", text).strip()
-    return "" if without == text.strip() else without
-
-
 def _parts(text: str) -> list[str]:
     """The texts within `text` that are names of their own."""
     found: list[str] = []
@@ -141,28 +168,67 @@ def _parts(text: str) -> list[str]:
 _SUCCESSORS: Final = " and any successor"
 
 
-def _read(text: str) -> Name:
-    """One reading of `text`, without others."""
+def _read(text: str) -> tuple[Name, int]:
+    """One reading of `text`, without others, and what its words call for: most call for little, and are read in a few steps."""
     if _SUCCESSORS in text:
         text = text[: text.index(_SUCCESSORS)]
+    words = plain_words(text)
+    found = [*map(_MARK, words)]
+    if words and not found[-1] & FORM and (form := _glued(text)):
+        words = plain_words(f"{text[: -len(form)]} {form}")
+        found = [*map(_MARK, words)]
+    called_for = reduce(or_, found, 0)
+    ascii_only = text.isascii()
+    if called_for & TORN or not ascii_only:
+        words = _put_right(words, called_for, ascii_only)
+        called_for = reduce(or_, map(_MARK, words), called_for)
+    kept, forms, formal = without_forms(words, called_for) if called_for & FORMAL else (words, _NONE, ())
+    if called_for & MEANING or not (ascii_only and kept):
+        tokens, solid, whole, native = _meant(words, kept, called_for)
+        return _NEW(Name, (tokens, solid, forms, whole, native, "", (), _NONE, formal)), called_for
+    solid = "".join(kept)
+    return _NEW(Name, (tuple(kept[:MAX_WORDS]), solid, forms, solid, "", "", (), _NONE, formal)), called_for
+
+
+_MARK: Final = MARKS.__getitem__
+#: A `Name` of all its fields, at half of what naming them costs.
+_NEW: Final = tuple.__new__
+
+
+def _glued(text: str) -> str:
+    """A legal form written onto the last word: `SiemensAG`; empty where there is none."""
     last = text[text.rfind(" ") + 1 :]
-    if not (last.isupper() or last.istitle() or last.islower()) and (found := _GLUED.search(last)):
-        text = f"{text[: -len(found[0])]} {found[0]}"
-    text = _unspaced(plain(text))
-    if "united states" in text:
-        text = text.replace("united states of america", "usa").replace("united states", "usa")
-    words = text.split()
-    kept, forms = _without_forms(_mended(words)) if len(words) > 1 else (list(_parted(text)) if len(text) > _PARTED else words, _NONE)
+    if last.isupper() or last.istitle() or last.islower():
+        return ""
+    found = _GLUED.search(last)
+    return found[0] if found else ""
+
+
+def _put_right(words: list[str], called_for: int, ascii_only: bool) -> list[str]:
+    """Words as they are meant: initials joined, forms of unspaced scripts split off, torn words mended."""
+    words = initials_joined(words)
+    if not ascii_only:
+        words = _unspaced(" ".join(words)).split()
+    return mended(words, reduce(or_, map(_MARK, words), called_for))
+
+
+def _meant(words: list[str], kept: list[str], called_for: int) -> tuple[tuple[str, ...], str, str, str]:
+    """`kept` of `words` in Latin letters, words that mean the same as one, without idle ones: (tokens, solid, whole, native)."""
     whole, native = "".join(kept), ""
     if not whole.isascii():
         native = "".join(word for word in kept if not word.isascii())
         kept = [part for word in kept for part in _latin_words(word)]
         whole = "".join(kept)
-    kept = _numbers([SAME.get(word, word) for word in kept])
-    tokens = tuple([intern(word) for word in kept if word not in IDLE]) or tuple(kept) or tuple(words)
+        called_for = reduce(or_, map(_MARK, kept), called_for)
+    if called_for & MEANT:
+        kept = [SAME.get(word, word) for word in kept]
+    if called_for & NUMBER:
+        kept = _numbers(kept)
+    tokens = [word for word in kept if word not in IDLE] if called_for & IDLER else kept
+    tokens = tokens or kept or words
     if len(tokens) < len(kept) and not any(map(_telling, tokens)):
-        tokens = tuple(word for word in kept if word not in _ARTICLES) or tokens
-    return Name(tokens[:MAX_WORDS], "".join(tokens), forms, whole or "".join(words), native)
+        tokens = [word for word in kept if word not in _ARTICLES] or tokens
+    return tuple(tokens[:MAX_WORDS]), "".join(tokens), whole or "".join(words), native
 
 
 _NONE: Final[frozenset[str]] = frozenset()
@@ -192,7 +258,7 @@ def _unspaced(text: str) -> str:
     """Chinese, Japanese and Korean forms split off the word that they end (or, in Japanese, begin)."""
     if text.isascii():
         return text
-    for form in _forms_unspaced():
+    for form in forms_unspaced():
         if text.endswith(form) and text != form:
             return f"{_unspaced(text.removesuffix(form).rstrip())} {form}"
         if len(form) > 2 and text.startswith(form) and text != form:
@@ -212,7 +278,7 @@ def _numbers(words: list[str]) -> list[str]:
     for word in words:
         digits = NUMBERS.get(word, word)
         if digits[:1].isdigit():
-            if found := _ORDINAL.fullmatch(digits):
+            if digits[-1] in "tdh" and (found := _ORDINAL.fullmatch(digits)):
                 digits = found[1]
             last = result[-1] if result else ""
             if len(digits) == 1 and len(last) == 2 and last.isdigit() and last[1] == "0":
@@ -220,129 +286,3 @@ def _numbers(words: list[str]) -> list[str]:
                 continue
         result.append(digits)
     return result
-
-
-# --- legal forms --------------------------------------------------------------------------------------------------
-
-
-def _without_forms(words: list[str]) -> tuple[list[str], frozenset[str]]:
-    """Legal forms taken off both ends, longest first, and the unmistakable ones within, as long as something stays."""
-    kinds: set[str] = set()
-    rest = list(words)
-    while (cut := _form_at_end(rest)) or (cut := _form_at_start(rest)):
-        rest, kind = cut
-        kinds.add(kind)
-    if len(rest) > 2 and not _ANYWHERE.isdisjoint(rest[1:]):
-        kinds.update(_forms().get(word, "LLC") for word in rest[1:] if word in _ANYWHERE)
-        rest = [rest[0], *(word for word in rest[1:] if word not in _ANYWHERE)]
-    return rest, frozenset(kinds)
-
-
-def _form_at_end(words: list[str]) -> tuple[list[str], str] | None:
-    if len(words) < 2:
-        return None
-    forms = _forms()
-    if words[-1] in _form_words():
-        for count in range(min(_LONGEST, len(words) - 1), 0, -1):
-            form = " ".join(words[-count:])
-            kind = forms.get(form)
-            if kind and form not in _NEVER_LAST:
-                longer = _misspelt(words, forms) if count < 3 else None  # `joynt stock company` is more than a company
-                return longer if longer and len(longer[0]) < len(words) - count else (words[:-count], kind)
-    return _misspelt(words, forms)
-
-
-def _misspelt(words: list[str], forms: dict[str, str]) -> tuple[list[str], str] | None:
-    """A form at the end with one letter wrong in one of its words: `joynt stock company`, `aktiengeselschaft`."""
-    known = _form_words()
-    for back in range(1, min(4, len(words) - 1) + 1):
-        word = words[-back]
-        if word in known or len(word) < _MENDED_AMONG - 1:
-            continue
-        for meant in _slips(word):
-            for count in range(min(_LONGEST, len(words) - 1), back - 1, -1):
-                form = " ".join((*words[-count : len(words) - back], meant, *words[len(words) - back + 1 :]))
-                if form in forms and (count > 2 or len(form) >= _MENDED_ALONE):
-                    return words[:-count], forms[form]
-        break
-    return None
-
-
-@lru_cache(maxsize=4096)
-def _slips(word: str) -> frozenset[str]:
-    """Words of legal forms from which `word` differs by a letter too many, too few, wrong or in the wrong place."""
-    table = _form_slips()
-    return frozenset(meant for key in (word, *_shorter(word)) for meant in table.get(key, ()))
-
-
-def _shorter(word: str) -> list[str]:
-    return [word[:at] + word[at + 1 :] for at in range(len(word))]
-
-
-def _form_at_start(words: list[str]) -> tuple[list[str], str] | None:
-    if len(words) < 2 or words[0] not in _form_words():
-        return None
-    forms = _forms()
-    for count in range(min(_LONGEST, len(words) - 1), 0, -1):
-        form = " ".join(words[:count])
-        # Before the name, two letters are more often an initialism than a form, but for those that usually stand there.
-        if form in forms and (len(form) > 2 or form in _LEADING):
-            return words[count:], forms[form]
-    return None
-
-
-# Made when the first name is read: most commands read none.
-
-
-@cache
-def _forms() -> dict[str, str]:
-    from mirror.policy.legal_forms import FORMS
-
-    found: dict[str, str] = {}
-    for form, kind in FORMS.items():
-        found.setdefault(plain(form), kind)
-    return found
-
-
-@cache
-def _form_words() -> frozenset[str]:
-    return frozenset(word for form in _forms() for word in form.split())
-
-
-@cache
-def form_parts() -> frozenset[str]:
-    """Words that are legal forms, or parts of one and hardly anything else: out of their place they still say little."""
-    return frozenset(word for word in _forms() if " " not in word) | frozenset(
-        "joint stock liability limited company open closed public private cv rl s otvetstvennostyu ogranichennoy obshchestvo aktsionernoe "
-        "gesellschaft sociedad anonima societe haftung beschrankter".split()
-    )
-
-
-@cache
-def _form_slips() -> dict[str, tuple[str, ...]]:
-    slips: dict[str, tuple[str, ...]] = {}
-    for word in _form_words():
-        if len(word) >= _MENDED_AMONG and word.isascii():
-            for key in (word, *_shorter(word)):
-                slips[key] = (*slips.get(key, ()), word)
-    return slips
-
-
-@cache
-def _forms_unspaced() -> tuple[str, ...]:
-    """Forms written without a space before them in Chinese, Japanese and Korean, longest first."""
-    return tuple(sorted((form for form in _forms() if ord(form[0]) > 0x2E80 or 0x1100 <= ord(form[0]) < 0x1200), key=len, reverse=True))
-
-
-_LONGEST: Final = 7
-#: Letters that a misspelt word of a form has at least: within a form of three words, and of a form as a whole.
-_MENDED_AMONG: Final = 5
-_MENDED_ALONE: Final = 7
-_LEADING: Final = frozenset({"ao", "ab", "pt", "as", "oy", "sc", "ip", "cv"})
-#: Forms that at the end of a name are more often a numeral, a word or a place.
-_NEVER_LAST: Final = frozenset({"ii", "in", "im", "is", "at", "pr", "pe", "pp", "ps", "et", "ei", "da", "va", "al"})
-#: Forms that are nothing else, wherever they stand: `Acme Ltd (Hong Kong)`.
-_ANYWHERE: Final = frozenset(
-    "ltd limited llc llp gmbh inc incorporated plc jsc ojsc pjsc cjsc ooo oao zao pao pte pty pvt sarl srl spa bvba fzco fze "
-    "bhd sdn ltda kft zrt doo sro".split()
-)

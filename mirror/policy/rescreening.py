@@ -43,7 +43,7 @@ def of_traffic(seen: Seen, catalogue: Catalogue) -> tuple[Publisher | None, tupl
     if publisher is None and seen.owner:
         publisher = catalogue.by_handle(seen.ecosystem, seen.owner)
     if publisher is not None:
-        return publisher, tuple(name for name in seen.names if name != seen.owner)
+        return publisher, tuple(name for name in seen.names if name.casefold() != seen.owner.casefold())
     return None, seen.names or ((seen.publisher,) if seen.publisher else ())
 
 

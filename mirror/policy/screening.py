@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from mirror.core.decision import Match
@@ -16,7 +17,7 @@ from mirror.policy.entries import TYPES, ListEntry, domain, identifier
 from mirror.policy.reviewed import stands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mirror.core.facts import Publisher
     from mirror.policy.blocking import CandidateIndex
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CERTAIN", "FLOOR", "MATCHER", "MAX_NAMES", "REVIEW", "TYPES", "ListEntry", "ScreeningList", "domain", "identifier", "similarity"]
 
-#: The version of the scoring: of this module, `blocking`, `similar`, `names`, `name_words`, `letters`, `legal_forms` and
-#: `hanzi`. Any change to a score is a new version (tests/policy/test_matcher_version.py).
-MATCHER: Final = "tokens-2"
+#: The version of the scoring: of this module, `blocking`, `similar`, `words_alike`, `names`, `form_ends`, `name_words`,
+#: `sounds`, `letters`, `legal_forms` and `hanzi`. Any change to a score is a new version (tests/policy/test_matcher_version.py).
+MATCHER: Final = "tokens-3"
 CERTAIN: Final = 10_000
 #: Below this nothing is reported: the weakest band that a rule may ask for is far above.
 FLOOR: Final = 7_000
@@ -43,9 +44,14 @@ _ABROAD: Final = 500
 
 def similarity(one: Name, other: Name) -> int:
     """How alike two names are, in 1/10,000; symmetric. The same words with contradicting legal forms are 9,500."""
+    return _comparison()(one, other)
+
+
+@cache
+def _comparison() -> Callable[[Name, Name], int]:
     from mirror.policy.similar import similarity as compared  # a mirror without lists compares no names
 
-    return compared(one, other)
+    return compared
 
 
 class ScreeningList:
@@ -88,7 +94,7 @@ class ScreeningList:
             self._index = CandidateIndex(rows)
 
     def _add(self, number: int, entry: ListEntry, rows: list[Name]) -> None:
-        from mirror.policy.names import parse  # a mirror without lists compares no names
+        from mirror.policy.names import parse_to_keep  # a mirror without lists compares no names
 
         for site in dict.fromkeys(filter(None, map(domain, entry.web))):
             self._domains[site].append(number)
@@ -96,7 +102,7 @@ class ScreeningList:
             self._identifiers[known].append(number)
         strong = dict.fromkeys((entry.name, *entry.aliases), False)
         for text, weak in {**dict.fromkeys(entry.weak_aliases, True), **strong}.items():
-            name = parse.__wrapped__(text)
+            name = parse_to_keep(text)
             if name.solid:
                 if weak:
                     self._weak.add(len(rows))

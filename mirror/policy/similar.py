@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from itertools import pairwise
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from rapidfuzz.distance import OSA
 
+from mirror.policy.form_ends import form_parts
 from mirror.policy.name_words import COMMON, PLACES, VARIANTS
-from mirror.policy.names import form_parts
-from mirror.policy.sounds import bones, sound
+from mirror.policy.names import PERSON
+from mirror.policy.remembered import Remembered
+from mirror.policy.sounds import sound
+from mirror.policy.words_alike import FORM_STUMPS, MEANINGS, TRAITS, alike, is_of_form, may_sound_like, near_a_form
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,11 +27,22 @@ REVIEW: Final = 8_000
 NEARLY: Final = 9_500
 #: One spelling in two scripts: several Chinese or Arabic names are read alike, so a person should look.
 READ_ALIKE: Final = 9_000
+#: A person's name and that of a body with a legal form, at most.
+A_PERSON: Final = 7_500
 
 
 def similarity(one: Name, other: Name) -> int:
     """How alike two names are, in 1/10,000; symmetric. Other readings of either count, at most `NEARLY`."""
     best = _compared(one, other)
+    if best < NEARLY and (one.bare or other.bare or one.others or other.others):
+        best = _beside(one, other, best)
+    if PERSON in one.forms or PERSON in other.forms:
+        return min(best, _of_a_person(one.forms, other.forms))
+    return best
+
+
+def _beside(one: Name, other: Name, best: int) -> int:
+    """`best`, or what names without their brackets, in brackets and beside strokes are worth."""
     for bracketed, plain in ((one, other), (other, one)):
         if best < NEARLY and bracketed.bare and bracketed.bare == plain.solid:
             best = max(best, NEARLY if len(plain.tokens) > 1 else READ_ALIKE)
@@ -38,6 +51,13 @@ def similarity(one: Name, other: Name) -> int:
     if best < NEARLY and (one.others or other.others):
         best = max(best, *(min(_compared(held, other), NEARLY) for held in one.others), *(min(_compared(one, held), NEARLY) for held in other.others))
     return best
+
+
+def _of_a_person(one: frozenset[str], other: frozenset[str]) -> int:
+    """What names can be worth of which one says to be a person's: a body with a legal form is none, whatever it is called."""
+    if PERSON in one and PERSON in other:
+        return CERTAIN
+    return A_PERSON if one - {PERSON} or other - {PERSON} else READ_ALIKE
 
 
 def _compared(one: Name, other: Name) -> int:
@@ -60,29 +80,34 @@ def _across_scripts(one: Name, other: Name) -> int:
 
 
 def _in_one_script(one: Name, other: Name) -> int:
-    score = _aligned(one.tokens, other.tokens)
+    score = _aligned(one, other)
     if score < _BARELY:
-        if one.solid[:_STUMP] == other.solid[:_STUMP]:
+        mine, yours = one.solid, other.solid
+        if mine.startswith(yours) or yours.startswith(mine):
             score = max(score, _cut_short(one, other))
-        if _run_together(one, other):
+        if len(one.tokens) != len(other.tokens) and _run_together(one, other):
             # Letters run together forgive a misplaced space; they must not forgive another number.
             score = max(score, 0.95 * _letters(one.solid, other.solid))
     return min(round(score * CERTAIN), CERTAIN - 1)
 
 
 def _cut_short(one: Name, other: Name) -> float:
-    """A name that breaks off in the middle of a word of the other (a field too narrow, a title with dots): by its length."""
+    """A name that breaks off in the middle of a word of the other (a field too narrow, a title with dots): by its length.
+
+    A field is as wide for a legal form: one that stands before both names counts with what is there of them.
+    """
     few, many = (one, other) if len(one.solid) < len(other.solid) else (other, one)
-    share = len(few.solid) / len(many.solid)
-    if share < _SHARE or len(few.solid) < 2 * _STUMP or not many.solid.startswith(few.solid):
-        return 0.0
     last = len(few.tokens) - 1
-    if few.tokens[:last] != many.tokens[:last] or few.tokens[last] == many.tokens[last] or not (last or len(few.solid) > 7):
+    if few.tokens[:last] != many.tokens[:last] or few.tokens[last] == many.tokens[last]:
+        return 0.0
+    before = sum(map(len, few.formal)) if few.formal == many.formal else 0
+    share = (len(few.solid) + before) / (len(many.solid) + before)
+    if share < _SHARE or len(few.solid) < 2 * _STUMP - (before > 2 * _STUMP):
         return 0.0
     return 0.75 + 0.25 * share if any(weight(word) == 1.0 for word in few.tokens) else 0.0
 
 
-#: Letters at the beginning that must agree before a name is taken for one cut short, and the share of it that must be there.
+#: Half of the letters that a name cut short has at least, and the share of it that must be there.
 _STUMP: Final = 4
 _SHARE: Final = 0.55
 
@@ -93,10 +118,10 @@ _BARELY: Final = 0.95
 
 def _run_together(one: Name, other: Name) -> bool:
     """Whether two names could be the same letters with spaces elsewhere."""
-    if len(one.tokens) == len(other.tokens):
+    mine, yours = len(one.solid), len(other.solid)
+    if mine < 0.8 * yours or yours < 0.8 * mine:
         return False
-    shorter, longer = sorted((len(one.solid), len(other.solid)))
-    return shorter >= 0.8 * longer and _numbers(one.tokens) == _numbers(other.tokens)
+    return (one.solid.isalpha() and other.solid.isalpha()) or _numbers(one.tokens) == _numbers(other.tokens)
 
 
 def _numbers(tokens: Sequence[str]) -> list[str]:
@@ -109,42 +134,51 @@ def _letters(one: str, other: str) -> float:
 
 def weight(word: str) -> float:
     """How much agreeing on `word` says: legal forms least, then places, then what many organisations are called."""
-    return 0.5 if word in PLACES else 0.7 if word in COMMON else 0.2 if word in form_parts() else 1.0
+    return _weights().get(word, 1.0)
 
 
-@lru_cache(maxsize=32_768)
+@cache
+def _weights() -> dict[str, float]:
+    return {**dict.fromkeys(form_parts(), 0.2), **dict.fromkeys(COMMON, 0.7), **dict.fromkeys(PLACES, 0.5)}
+
+
 def _formal(word: str) -> bool:
-    """Whether a word without a counterpart is a legal form's, however misspelt."""
-    if word in form_parts() or (len(word) > 2 and any(part.startswith(word) for part in _LONG_PARTS)):
-        return True
-    return len(word) > 4 and any(OSA.normalized_similarity(word, part, score_cutoff=0.7) for part in _LONG_PARTS)
+    return word in form_parts() or word in FORM_STUMPS or (len(word) > 4 and near_a_form(word))
 
 
-_LONG_PARTS: Final = (
-    "limited", "liability", "company", "corporation", "joint", "stock", "incorporated", "gesellschaft", "obshchestvo", "ogranichennoi",
-    "otvetstvennostyu", "aktsionernoe",
-)  # fmt: skip
+#: Word -> whether, without a counterpart, it is a legal form's, however misspelt.
+_FORMAL: Final = Remembered(_formal)
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def _aligned(ours: Sequence[str], theirs: Sequence[str]) -> float:
+def _aligned(one: Name, other: Name) -> float:
     """The weighted share of words that have a counterpart, times how alike these are; from 0 to 1."""
+    ours, theirs = one.tokens, other.tokens
     mine, yours = list(ours), list(theirs)
     agreed, telling, same = 0.0, False, 0
+    worths = _weights()
     for word in ours:
         if word in yours:
             yours.remove(word)
             mine.remove(word)
-            worth = weight(word)
+            worth = worths.get(word, 1.0)
             agreed += 2 * worth
             same += 1
             telling = telling or (worth == 1.0 and len(word) > 4)
     paired = worth_paired = 0.0
     if mine and yours:
         paired, worth_paired, mine, yours = _paired(mine, yours, anchored=same > 0)
-    left = _left_over(ours, theirs, mine, yours, telling=telling)
+        if not (agreed or worth_paired):
+            return 0.0
+    elif not (mine or yours):
+        return 1.0
+    if mine:
+        mine = [word for word in mine if not (_FORMAL[word] or (other.formal and is_of_form(word, other.formal)))]
+    if yours:
+        yours = [word for word in yours if not (_FORMAL[word] or (one.formal and is_of_form(word, one.formal)))]
+    left = _left_over(ours, theirs, mine, yours, telling=telling) if mine or yours else 0.0
     whole = agreed + worth_paired + left
     score = (agreed + paired) / whole if whole else 0.0
     if score < _CONTAINED and not (mine and yours) and _contained(ours if yours else theirs, agreed, same):
@@ -168,7 +202,6 @@ def _left_over(ours: Sequence[str], theirs: Sequence[str], mine: Sequence[str], 
 
     Where only one has, it says more than the other. That is least telling where it goes on behind the other's end.
     """
-    mine, yours = [word for word in mine if not _formal(word)], [word for word in yours if not _formal(word)]
     if mine and yours:
         # Funds and series are counted: the next number is another body of one family, which is worth a look.
         counted = all(map(str.isdigit, (*mine, *yours)))
@@ -179,7 +212,7 @@ def _left_over(ours: Sequence[str], theirs: Sequence[str], mine: Sequence[str], 
     for word in extra:
         worth = _missing(word, telling=telling)
         left += 0.3 if len(word) < 3 and word == longer[-1] and word.isalpha() else worth * 0.7 if behind and worth <= 1.0 else worth
-    return left
+    return left * 0.85 if telling and len(extra) == 1 and len(shorter) > 1 and extra[0].isalpha() else left
 
 
 def _missing(word: str, *, telling: bool) -> float:
@@ -193,18 +226,18 @@ def _missing(word: str, *, telling: bool) -> float:
 def _paired(mine: list[str], yours: list[str], *, anchored: bool) -> tuple[float, float, list[str], list[str]]:
     """Words paired best first, each once: (what they gain, what they weigh, what is left of either)."""
     del mine[_PAIRED:], yours[_PAIRED:]
-    pairs = []
-    for i, one in enumerate(mine):
-        for j, other in enumerate(yours):
-            value = alike(one, other, anchored=anchored)
-            if value:
-                pairs.append((-value, abs(i - j), i, j))
+    likely, joined = possible_pairs(mine, yours, anchored)
+    pairs = [(-value, abs(i - j), i, j) for i, j in likely if (value := alike(mine[i], yours[j], anchored))]
+    if pairs or joined or anchored or len(mine) == 1 or len(yours) == 1:  # alone, what everybody has stays far below what is reported
+        pairs += [(-value, abs(i - j), i, j) for i, j in meant_pairs(mine, yours) if (value := alike(mine[i], yours[j], anchored))]
+    if not (pairs or joined):
+        return 0.0, 0.0, mine, yours
     gained = weighed = 0.0
     used_mine, used_yours = set[int](), set[int]()
-    for i, j, span_mine, span_yours, value in _joined(mine, yours):
+    for i, j, span_mine, span_yours in joined:
         used_mine.update(range(i, i + span_mine))
         used_yours.update(range(j, j + span_yours))
-        gained += 2 * value
+        gained += 2
         weighed += 2
     for negative, _distance, i, j in sorted(pairs):
         if i not in used_mine and j not in used_yours:
@@ -221,63 +254,39 @@ def _paired(mine: list[str], yours: list[str], *, anchored: bool) -> tuple[float
 _PAIRED: Final = 8
 
 
-def _joined(mine: Sequence[str], yours: Sequence[str]) -> list[tuple[int, int, int, int, float]]:
-    """Two neighbouring words that the other name writes as one: (at, at, words, words, how alike)."""
-    found = []
-    for few, many, turned in ((mine, yours, False), (yours, mine, True)):
-        for at, (first, second) in enumerate(pairwise(many)):
-            for i, word in enumerate(few):
-                if len(word) > len(first) and word[0] == first[0] and (word == first + second or (len(word) > 7 and sound(word) == sound(first + second))):
-                    found.append((at, i, 2, 1, 1.0) if turned else (i, at, 1, 2, 1.0))
-    return found
+def possible_pairs(mine: list[str], yours: list[str], anchored: bool) -> tuple[list[tuple[int, int]], list[tuple[int, int, int, int]]]:
+    """Pairs of words that may be alike, by the bounds of `traits`; and where two of one name are one in the other: (at, at, words, words)."""
+    pairs, joined = [], []
+    theirs = [TRAITS[word] for word in yours]
+    for i, one in enumerate(mine):
+        first, begins, letters, stable, size, room = TRAITS[one]
+        for j, (their_first, their_begins, their_letters, their_stable, their_size, their_room) in enumerate(theirs):
+            if (letters ^ their_letters).bit_count() <= (room if size > their_size else their_room) or (
+                begins == their_begins and (stable == their_stable or (anchored and first == their_first))
+            ):
+                pairs.append((i, j))
+            if first == their_first and size != their_size and (spans := _as_one(mine, yours, i, j)):
+                joined.append((i, j, *spans))
+    return pairs, joined
 
 
-@lru_cache(maxsize=16_384)
-def alike(one: str, other: str, *, anchored: bool) -> float:
-    """How alike two different words are, 0 where they are other words.
-
-    Slips of the pen, spellings of one sound, words cut short and abbreviations (these only `anchored`, in names that
-    agree elsewhere). A number is right or wrong: Brigade 44 is not Brigade 45.
-    """
-    if one.isdigit() or other.isdigit():
-        return 0.0
-    few, many = (one, other) if len(one) <= len(other) else (other, one)
-    if len(few) == 1:
-        return 0.6 if anchored and few == many[0] else 0.0
-    value = OSA.normalized_similarity(one, other, score_cutoff=0.65)
-    if value < 0.8 and len(few) > 4 and (one in VARIANTS or other in VARIANTS):
-        value = max(value, _translated(one, other), _translated(other, one))
-    if value >= 0.9 or len(few) == 2:
-        return value
-    heard, also = sound(one), sound(other)
-    if heard == also:
-        return max(value, 0.9)
-    if value == 0.0 and heard[:1] != also[:1]:
-        return value
-    skeleton = bones(one)
-    akin = skeleton == bones(other)
-    if akin and len(skeleton) > 3:
-        value = max(value, 0.85)
-    if value < 0.75 or (len(many) < 6 and not akin):
-        value -= 0.15 if value < 0.75 else 0.05  # another word that resembles it, more likely than two slips
-    if anchored and few[0] == many[0] and len(many) > 4:
-        if many.startswith(few):
-            value = max(value, 0.5 + 0.5 * len(few) / len(many))
-        elif value < 0.75 and few[-1] == many[-1] and len(few) < 6 and _within(few, many):
-            value = 0.75
-    return max(value, 0.0)
+def meant_pairs(mine: list[str], yours: list[str]) -> list[tuple[int, int]]:
+    """Pairs of words of which one stands for the other, misspelt in another language."""
+    pairs = []
+    if not VARIANTS.keys().isdisjoint(mine):
+        pairs += [(i, j) for i, one in enumerate(mine) if one in VARIANTS for j, other in enumerate(yours) if one in MEANINGS[other]]
+    if not VARIANTS.keys().isdisjoint(yours):
+        pairs += [(i, j) for j, other in enumerate(yours) if other in VARIANTS for i, one in enumerate(mine) if other in MEANINGS[one]]
+    return pairs
 
 
-def _translated(word: str, meant: str) -> float:
-    """How alike `word` is to some word for which `meant` stands."""
-    spelt = VARIANTS.get(meant)
-    if not spelt:
-        return 0.0
-    if sound(word) in map(sound, spelt):
-        return 0.9
-    return max((OSA.normalized_similarity(word, variant, score_cutoff=0.75) for variant in spelt), default=0.0)
+def _as_one(mine: Sequence[str], yours: Sequence[str], i: int, j: int) -> tuple[int, int] | None:
+    """How many words of either begin at `i` and `j` and are one in the other name: (1, 2), (2, 1) or None."""
+    word, other = mine[i], yours[j]
+    if len(word) > len(other):
+        return (1, 2) if j + 1 < len(yours) and _same_letters(word, other, yours[j + 1]) else None
+    return (2, 1) if len(other) > len(word) and i + 1 < len(mine) and _same_letters(other, word, mine[i + 1]) else None
 
 
-def _within(few: str, many: str) -> bool:
-    rest = iter(many)
-    return all(letter in rest for letter in few)
+def _same_letters(whole: str, first: str, second: str) -> bool:
+    return whole == first + second or (len(whole) > 7 and may_sound_like(whole, first, second) and sound(whole) == sound(first + second))

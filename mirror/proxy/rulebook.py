@@ -139,12 +139,11 @@ def load_epoch(
     screened: dict[str, ScreeningList] = {}
     for name, row in lists.items():
         before = previous.lists.get(name) if previous else None
-        found = collected(partial(load_one, name, row, before), None)
-        if found is not None:
-            screened[name] = found
+        # A rule that names a list which cannot be read is no fault of the policy: an empty one stands in until all is told.
+        screened[name] = collected(partial(load_one, name, row, before), ScreeningList(name, "", (), row.meaning, row.direction))
     publishers = collected(lambda: load_catalogue(catalogue), Catalogue([]))
     lineage = collected(load_lineage, Lineage([]))
-    policy = collected(lambda: compile_policy(texts, publishers, lineage, screened, groups=groups), None)
+    policy = collected(lambda: compile_policy(texts, publishers, lineage, screened, groups=groups, run=not problems), None)
     if problems or policy is None:
         raise InputError(problems)
     return Epoch(number=number, policy=policy, catalogue=publishers, lineage=lineage, lists=screened)

@@ -116,9 +116,13 @@ class PackWatch:
                 return
             self._stamp = stamp
         try:
-            await self.refresh()
+            outcome = await self.refresh()
         except (MirrorError, OSError) as error:
             _LOG.warning("catalogue_pack", result="refused", problems=[str(error)])
+            return
+        say = _LOG.info if outcome.fine else _LOG.warning
+        number = outcome.edition.number if outcome.edition else None
+        say("catalogue_pack", result=outcome.result, number=number, problems=list(outcome.problems))
 
     async def refresh(self) -> PackOutcome:
         """Look at the source now, and put in force what it has. Raises `OSError` where nothing can be kept."""
@@ -132,9 +136,6 @@ class PackWatch:
             await asyncio.to_thread(self._note, outcome, None)
         else:
             outcome = await asyncio.to_thread(self._weigh, data)
-        say = _LOG.info if outcome.fine else _LOG.warning
-        number = outcome.edition.number if outcome.edition else None
-        say("catalogue_pack", result=outcome.result, number=number, problems=list(outcome.problems))
         return outcome
 
     async def _had(self) -> bytes:

@@ -156,6 +156,15 @@ def test_an_emergency_deny_and_its_end(staff: Staff) -> None:
     assert [one["detail"]["outcome"] for one in staff.mirror.events() if one["kind"] == "emergency"] == ["denied", "lifted"]
 
 
+def test_a_name_without_revision_is_explained_by_what_clients_asked_for(staff: Staff) -> None:
+    """Clients ask for files of `main`: `explain NAME` has the hub's facts from that page; a group that nobody defined is refused by its name."""
+    staff.until("globex/one", 200)
+    facts = json.loads(staff.run("policy", "explain", "globex/one#config.json", "--json").stdout)["facts"]
+    assert (facts["size"]["value"], facts["published_at"]["value"] is not None) == (2, True)
+    wrong = staff.run("policy", "explain", "globex/one", "--as", "lav", check=False)
+    assert (wrong.returncode, wrong.stdout, wrong.stderr) == (2, "", "--as: clients.groups has no group 'lav'; there are: none\n")
+
+
 def test_a_changed_policy_alerts_and_waits(staff: Staff) -> None:
     """An edited file is out of force and shown in readiness, metrics and log until it is signed; the old one answers meanwhile."""
     staff.mirror.policy_path.write_text(POLICY.replace("acme/*", "nobody/*"))

@@ -39,6 +39,11 @@ def test_check_names_the_file_and_what_is_probably_not_meant(tmp_path: Path):
     for note in ("listen.public_url is null", "clients.header is believed only from", "a group has hub_token, and no hub has a token"):
         assert f"note: {note}" in done.stdout
     assert json.loads(mirror(tmp_path, "config", "check", "--json").stdout)["sound"] is True
+    (tmp_path / "mirror.yaml").write_text(groups.replace("header: X-Groups, ", ""))
+    assert "nobody is in it by that" in mirror(tmp_path, "config", "check").stdout
+    (tmp_path / "mirror.yaml").write_text("clients: {groups: {a: {header: [g]}}}\n")  # no other way into the group
+    assert (done := mirror(tmp_path, "config", "check")).returncode == 2
+    assert "clients.groups.a.header: clients.header names no header" in done.stderr
 
 
 def test_the_configuration_option_stands_on_the_root(tmp_path: Path):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from mirror.policy.screening import MATCHER
 from tests.audit.test_record import validator
 from tests.support import preloaded
 from tests.support.mirror import clean_environment, running_mirror
@@ -64,7 +65,7 @@ def eventually(answer, wanted):
 def test_names_handles_addresses_and_the_catalogue(world):
     """Any text, a handle, a mail address: exit 1 with the match where one stands, 0 without, each by what it was found."""
     code, [row], _ = screen(world, "ACME Laboratories, Inc.")
-    assert (code, row["subject"], row["entry"], row["band"], row["matcher"]) == (1, "ACME Laboratories, Inc.", "A-1", "hit", "tokens-2")
+    assert (code, row["subject"], row["entry"], row["band"], row["matcher"]) == (1, "ACME Laboratories, Inc.", "A-1", "hit", MATCHER)
     code, [row], _ = screen(world, "huggingface:acme")
     assert (code, row["subject"], row["entity"], row["via"]) == (1, "acme", "Acme Laboratories Ltd", "name")
     assert [(row["entry"], row["via"]) for row in screen(world, "office@elsewhere.example")[1]] == [("B-2", "domain")]
@@ -79,6 +80,7 @@ def test_names_handles_addresses_and_the_catalogue(world):
 @pytest.mark.parametrize(("arguments", "said"), [
     ((), "say what to screen"), (("a", "--traffic"), "say what to screen"), (("a", "--list", "nowhere"), "'nowhere' is not among house"),
     (("--traffic", "--since", "lately"), "neither a span such as 30d nor a date"),
+    (("a", "--country", "XX", "--id", "12345"), "--country: 'XX' is not an ISO 3166-1 code\n--id: '12345' is neither KIND:NUMBER nor"),
     (("acme", "--list", "house", "--verdict", "false_match"), "--entry: goes with --verdict"),
     (("acme", "--list", "house", "--verdict", "unsure", "--entry", "B-2", "--by", "ann", "--reason", "x"), "no match of acme (there are: A-1)"),
     (("globex", "--list", "house", "--verdict", "unsure", "--entry", "A-1", "--by", "ann", "--reason", "x"), "it is through acme: give the verdict on that"),

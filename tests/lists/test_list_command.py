@@ -73,6 +73,26 @@ def test_a_held_edition_is_told_and_may_be_accepted_by_name(home):
     assert ", accepted against its guards" in mirror(home, "status").stdout
 
 
+def test_commands_judge_by_what_is_in_force_where_the_file_is_kept_out(home):
+    """As a server does: a file that a guard keeps out, or that is gone, changes nothing for `screen`, which says so; without an edition it stops."""
+
+    def screened():
+        return preloaded.run(["-c", str(home / "mirror.yaml"), "screen", MANY[40]], cwd=home)
+
+    assert mirror(home, "refresh").returncode == 0
+    (home / "house.csv").write_text(table(*MANY[:30]))
+    held = screened()
+    assert held.returncode == 1, held.stderr
+    assert "1.0000 hit" in held.stdout
+    assert "its newest edition is kept out, the one in force is used" in held.stderr
+    (home / "house.csv").unlink()
+    assert "1.0000 hit" in screened().stdout
+    (home / "data" / "lists" / "house" / "current").unlink()
+    gone = screened()
+    assert (gone.returncode, gone.stdout) == (2, "")
+    assert "lists.house.source" in gone.stderr
+
+
 def test_unusable_input_is_2_and_names_what_there_is(home):
     """Lists and editions that nobody knows."""
     unknown = mirror(home, "refresh", "sdn")

@@ -8,6 +8,7 @@ from hashlib import sha256
 import pytest
 
 from mirror.core.errors import InputError
+from mirror.lists.draft import domain_of
 from mirror.lists.guards import read_guards, trips
 from mirror.lists.official import load_list, read_edition
 from mirror.policy.entries import ListEntry
@@ -17,6 +18,11 @@ from tests.lists.rows import EXTRACTS, FILES, row
 def write(path, count):
     path.write_text("name\n" + "".join(f"Umbrella Unit {n}\n" for n in range(count)))
     return path
+
+
+def test_a_strangers_mail_address_at_somebodys_site_is_not_that_body():
+    """OFAC's entry 30518 has an address at google.com: mail there names nobody, the site itself and any other domain do."""
+    assert [domain_of(one) for one in ("a@google.com", "https://www.google.com/about", "a@acme.example")] == ["", "google.com", "acme.example"]
 
 
 def test_the_edition_is_the_date_and_the_digest(tmp_path):

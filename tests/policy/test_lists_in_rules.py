@@ -9,7 +9,7 @@ import pytest
 
 from mirror.core.actor import Actor
 from mirror.core.decision import Effect
-from mirror.core.facts import Facts, Owner
+from mirror.core.facts import Fact, Facts, Owner
 from mirror.core.purl import parse_loose
 from mirror.policy.catalogue import Catalogue, Stated
 from mirror.policy.compile import compile_policy
@@ -87,6 +87,19 @@ def test_dates_of_a_stranger_count_too():
     the_policy = screened(ListEntry("e", "Initrode", listed_on=date(2026, 12, 1)))
     assert ask(the_policy, "initrode/x#m").effect is Effect.REVIEW  # nobody knows who that is
     assert ask(the_policy, "initrode/x#m", datetime(2026, 12, 1, tzinfo=UTC)).effect is Effect.DENY
+
+
+@pytest.mark.parametrize(("name", "effect"), [("quick/x#m", Effect.ALLOW), ("initrode/x#m", Effect.DENY)])
+def test_the_handle_of_somebody_whom_the_catalogue_knows_is_no_name(name, effect):
+    """The hub declares the owner's handle as a name: it accuses a stranger, and nobody who is screened as the entity that he is."""
+    quick = publisher("quiet", "Quiet Works Ltd", "GB", handles=(("huggingface", "Quick"),))
+    named = Catalogue.build([Stated(one, confidence="A") for one in (*WORLD, quick)])
+    house = ScreeningList("house", "1", [ListEntry("e", "Initrode"), ListEntry("f", "QUICK")], "house", "both")
+    text = json.dumps({"version": 1, "rules": [{"id": "r", "when": {"list_match": ["house"]}, "effect": "deny"}]})
+    artifact = parse_loose(name)
+    stated = Facts(ancestors=edges(name), names=Fact((name.partition("/")[0],), "hub", "D"))
+    found = derive(stated, artifact, named, LINEAGE)
+    assert evaluate(compile_policy([("policy.yaml", text)], named, LINEAGE, {"house": house}), artifact, found, Actor("a"), NOW).effect is effect
 
 
 def test_a_list_about_publishers_does_not_judge_who_asks():

@@ -18,7 +18,7 @@ from mirror.core.nouns import FileKind
 from mirror.core.purl import parse_loose
 from mirror.policy.derive import derive
 from mirror.policy.evaluate import evaluate
-from mirror.policy.horizon import Turn, differences, touched, turns
+from mirror.policy.horizon import Turn, touched, turns
 from mirror.policy.recorded import judged
 from tests.policy.builders import CATALOGUE, LINEAGE, NOW, edges, policy
 
@@ -110,12 +110,14 @@ def test_a_turn_names_whom_it_changes():
     }
 
 
-def test_two_policies_are_compared_on_the_same_requests():
-    """What a planted change of policy changes is found, and only that."""
-    stricter = policy('rules: [{id: all, when: {artifact: "nobody/*"}, effect: deny}]')
-    looser = policy("rules: []")
-    found = differences([case(), case("nobody/x")], (looser, NOW), (stricter, NOW))
-    assert [(str(one.artifact), one.after) for one in found] == [("pkg:huggingface/nobody/x", Effect.DENY)]
+def test_two_turns_of_one_day_name_each_what_is_theirs():
+    """Of a rule and an exception that turn at the same instant each tells the requests that it takes part in."""
+    dated = policy("""
+rules: [{id: one, when: {artifact: "acme/*"}, effect: deny, from: 2026-12-01}, {id: two, when: {artifact: "nobody/*"}, effect: deny}]
+exceptions: [{id: EX-1, rule: two, scope: {artifact: "nobody/x"}, reason: x, expires: 2026-12-01}]
+""")
+    said = {turn.id: [one.artifact.project.name for one in touched(dated, turn, [case(), case("nobody/x")])] for turn in turns(dated, NOW)}
+    assert said == {"one": ["acme/model"], "EX-1": ["nobody/x"]}
 
 
 @pytest.mark.parametrize(("left", "stage"), [(31, None), (30, 30), (14.01, 30), (14, 14), (1.5, 14), (1, 1), (0.001, 1), (0, None), (-1, None)])

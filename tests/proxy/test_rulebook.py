@@ -6,7 +6,11 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mirror.proxy.rulebook import Rulebook, RuleSources
+import pytest
+
+from mirror.core.errors import InputError
+from mirror.proxy.rulebook import Rulebook, RuleSources, load_epoch
+from tests.lists.rows import row
 
 NOTHING = "version: 1\nrules: []\n"
 DENY = "version: 1\nrules: [{id: no-acme, when: {artifact: ['acme/*']}, effect: deny}]\n"
@@ -15,6 +19,17 @@ DENY = "version: 1\nrules: [{id: no-acme, when: {artifact: ['acme/*']}, effect: 
 def book(folder: Path) -> Rulebook:
     (folder / "policy.yaml").write_text(NOTHING)
     return Rulebook(RuleSources(folder / "policy.yaml", [], {}), lambda: datetime.now(UTC))
+
+
+def test_a_list_that_cannot_be_read_is_no_fault_of_the_rules_that_name_it(tmp_path):
+    """All faults are told at once, each where it is: not the rule that names the broken list, and no test that would need it."""
+    (tmp_path / "house.csv").write_text("name,country\nAcme,XX\n")
+    tests = "tests: [{name: t, given: {artifact: acme/x}, expect: {effect: deny}}]\n"
+    (tmp_path / "policy.yaml").write_text("version: 1\nrules: [{id: r, when: {list_match: house}, effect: deny}]\n" + tests)
+    with pytest.raises(InputError) as failed:
+        load_epoch(tmp_path / "policy.yaml", (), {"house": row("csv", tmp_path / "house.csv")})
+    [told] = map(str, failed.value.problems)
+    assert told.endswith("house.csv: line 2: country: 'XX' is not an ISO 3166-1 alpha-2 code")
 
 
 async def test_rules_are_archived_before_they_are_in_force(tmp_path):

@@ -97,13 +97,14 @@ def repository_facts(page: RepoPage) -> Facts:
     """The facts that hold for every file of the page.
 
     `published_at` is when the repository was created: a later commit does not make an old project new, and a hub's
-    `lastModified` moves with every typo in a card. There is no yanking and no direct URL on this hub.
+    `lastModified` moves with every typo in a card. There is no yanking and no direct URL on this hub. A licence is what its
+    giver says it is: as well founded as `License-Expression` is on PyPI, so that a rule on licences has its own effect.
     """
     source = f"huggingface:{page.document.key.target.partition('?')[0]}"
     found = licences(page)
     owner, slash, _ = page.project.name.partition("/")
     return Facts(
-        license=Fact(found or None, source, "D"),
+        license=Fact(found or None, source, "B"),
         published_at=Fact(page.created_at, source, "B"),
         gated=Fact(page.gated, source, "A"),
         status=Fact("disabled" if page.disabled else "gone" if page.gone else "active", source, "A"),

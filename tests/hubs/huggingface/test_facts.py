@@ -7,10 +7,16 @@ from datetime import UTC, datetime
 
 import pytest
 
+from mirror.core.actor import Actor
+from mirror.core.decision import Effect
 from mirror.core.errors import UpstreamGarbage
-from mirror.core.nouns import Digest, Document, DocumentKey, FileKind, Kind
+from mirror.core.nouns import Artifact, Digest, Document, DocumentKey, FileKind, Kind
 from mirror.hubs.huggingface.documents import RepoPage, cause, parse_page
 from mirror.hubs.huggingface.facts import declared_parents, file_facts, file_kind, licences, repository_facts
+from mirror.policy.catalogue import Catalogue
+from mirror.policy.compile import compile_policy
+from mirror.policy.evaluate import evaluate
+from mirror.policy.lineage import Lineage
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 COMMIT = "a" * 40
@@ -74,6 +80,18 @@ def test_licences(card: dict, tags: list[str], found: tuple[str, ...]) -> None:
     fact = repository_facts(one).license
     assert fact is not None
     assert fact.value == (found or None)
+
+
+def test_a_stated_licence_has_a_rules_own_effect() -> None:
+    """A rule with the default `min_confidence` denies a licence that the card states, and an allow rule permits one: neither is only held for review."""
+    rules = [{"id": "nc", "when": {"license": "cc-by-nc-4.0"}, "effect": "deny"}, {"id": "free", "when": {"license": "mit"}, "effect": "allow"}]
+    policy = compile_policy([("p", json.dumps({"version": 1, "defaults": {"action": "deny"}, "rules": rules}))], Catalogue([]), Lineage([]), {})
+    found = []
+    for licence in ("cc-by-nc-4.0", "mit", "gpl-3.0"):
+        one = page(cardData={"license": licence})
+        verdict = evaluate(policy, Artifact(one.project, "main", "config.json"), repository_facts(one), Actor("a"), NOW)
+        found.append((verdict.effect, [hit.id for hit in verdict.rules]))
+    assert found == [(Effect.DENY, ["nc"]), (Effect.ALLOW, ["free"]), (Effect.DENY, [])]
 
 
 @pytest.mark.parametrize(
