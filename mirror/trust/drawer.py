@@ -55,11 +55,11 @@ class Drawer:
         self._data = data
 
     def paths(self) -> Iterator[Path]:
-        """Every file that has the name of a statement, in order."""
+        """Every file that is or would be a statement, in order: one with another name is told of, not passed over."""
         for folder in _FOLDERS.values():
             directory = self._data / folder
             with suppress(OSError):  # there is none, or none that we may read: what was accepted holds
-                yield from sorted(path for path in directory.iterdir() if _NAME.match(path.name))
+                yield from sorted(path for path in directory.iterdir() if path.suffix == ".json")
 
     def path(self, identity: str, word: str) -> Path:
         """Where a statement lies."""

@@ -102,3 +102,12 @@ def test_a_statement_is_never_written_over(tmp_path):
     request = ask(tmp_path, stated)
     with pytest.raises(InputError, match="is there already"):
         Drawer(tmp_path).put(stated.id, "request", request)
+
+
+def test_a_statement_under_another_name_is_told_of(tmp_path):
+    """A deny whose file was renamed is no statement, and not passed over without a word."""
+    (tmp_path / "denies").mkdir()
+    (tmp_path / "denies" / "acme.deny.json").write_text("{}")
+    found, problems = Drawer(tmp_path).all()
+    assert found == []
+    assert [str(problem) for problem in problems] == [f"{tmp_path}/denies/acme.deny.json: has not the name of a statement"]
