@@ -32,12 +32,15 @@ RULES = 'version: 1\nrules:\n  - {id: line, when: {ancestor: {any: ["denied/*"]}
 
 
 def line(hub: StandInHub, depth: int, tag: str, top: str = "") -> str:
-    """A model with `depth` generations above it; `top` is what the oldest of them declares."""
+    """A model with `depth` generations above it; `top` is what the oldest of them declares.
+
+    Its weights have more than 64 KiB: of a smaller file nothing may leave before all of it is verified (P3).
+    """
     above = top
     for number in range(depth, -1, -1):
         tags = [f"base_model:finetune:{above}"] if above else []
         above = f"acme/{tag}-{number}"
-        hub.add_repo("model", above, {"README.md": b"# A model\n", "config.json": b"{}"}, {"model.safetensors": above.encode() * 5_000}, tags=tags)
+        hub.add_repo("model", above, {"README.md": b"# A model\n", "config.json": b"{}"}, {"model.safetensors": above.encode() * 30_000}, tags=tags)
     return above
 
 

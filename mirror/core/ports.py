@@ -50,6 +50,7 @@ class Ask:
     idle: float | None = None
     xet: str = ""  # streams of large files: the raw target that permits having this file from the hub's Xet store instead
     avoid: str = ""  # the origin of an upstream to try after all others: what it sent last was wrong
+    led_to: str = ""  # streams: the absolute URL to which the hub redirected this very target a moment ago; kept in memory only
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ class Documents:
         self._absent: OrderedDict[DocumentKey, None] = OrderedDict()
         self._room = memory
         self._under_way: dict[DocumentKey, asyncio.Task[Document]] = {}
+        self._writing: dict[DocumentKey, asyncio.Task[None]] = {}
         self._hold_off: dict[str, float] = {}
         self._patience = patience or {}
 
@@ -140,7 +141,25 @@ class Documents:
 
     async def put(self, document: Document) -> None:
         """Keep a page that was learnt by other means (a HEAD's answer, a bundle)."""
+        self._write_behind(document)
+        await asyncio.shield(self._writing[document.key])
+
+    async def written(self) -> None:
+        """Wait until the pages that were given out are in the index, as far as it takes them."""
+        if self._writing:
+            await asyncio.wait(tuple(self._writing.values()))
+
+    def _write_behind(self, document: Document) -> None:
+        """Keep a page in memory at once and in the index a moment later: whoever waits for it need not wait for the disk."""
         self._remember(document)
+        key = document.key
+        task = self._writing[key] = asyncio.create_task(self._write(document, self._writing.get(key)))
+        task.add_done_callback(lambda done: self._writing.pop(key) if self._writing.get(key) is done else None)
+        task.add_done_callback(_retrieved)
+
+    async def _write(self, document: Document, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})  # of two pages under one key the newer one stays
         if redacted(document.key.target) == document.key.target:  # a secret in somebody's query stays off the disk
             await self._index.put_document(document)
 
@@ -173,7 +192,7 @@ class Documents:
         now = self._clock.now()
         if answer.status == 304 and known is not None:
             document = replace(known, fetched_at=now, max_age=max_age)
-            await self.put(document)
+            self._write_behind(document)
             return document
         anonymous = ask.credential is None and not ask.use_service_token
         public = answer.status < 300 and shared(answer)  # may raise: what makes no sense is never kept
@@ -191,7 +210,7 @@ class Documents:
         # A "not found" never replaces a page that was good: what the hub pulled stays known (the dialect decides what
         # that means). Other refusals and failures are never kept.
         if positive or (answer.status in (404, 410) and (known is None or known.status >= 400)):
-            await self.put(document)
+            self._write_behind(document)
         return document
 
     def _remember(self, document: Document) -> None:
@@ -226,7 +245,7 @@ def _conditional(ask: Ask, known: Document | None) -> Ask:
     return replace(ask, headers=headers)
 
 
-def _retrieved(task: asyncio.Task[Document]) -> None:
+def _retrieved(task: asyncio.Task[Document] | asyncio.Task[None]) -> None:
     """Mark the outcome as seen: every waiter may have left before it came."""
     if not task.cancelled():
         task.exception()

@@ -237,7 +237,8 @@ class Flight:
         """Fetch and hash everything once; None when the digest is wrong (then `_faults` has one more)."""
         declared = self.source.declared
         sums = Sums(git=declared is not None and declared.algorithm == "git-sha1")
-        route = Route(self._upstream, replace(self.source.ask, avoid=self._avoid), self._now)
+        ask = replace(self.source.ask, avoid=self._avoid)
+        route = Route(self._upstream, replace(ask, led_to="") if self._faults else ask, self._now)
         fetch = self._fetch = Fetch(self, route, self._tuning)
         working = {asyncio.create_task(fetch.run()), asyncio.create_task(self._hash_along(sums))}
         watch = asyncio.create_task(self._watch())

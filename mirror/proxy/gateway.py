@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from mirror.core.actor import Actor
+from mirror.core.actor import Actor, Credential
 from mirror.core.decision import Admission, Basis, Effect, EventKind, RequestInfo, Verdict
 from mirror.core.errors import IntegrityError, NotHere, Refused
 from mirror.core.facts import Facts
@@ -30,6 +31,20 @@ from mirror.proxy.warm import Key, Warm, WarmAnswers
 
 #: How many names of left-out files a `steered` event spells out.
 _LISTED: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A verdict that is not on the record yet, with what it rests on."""
+
+    actor: Actor
+    artifact: Artifact
+    told: Facts
+    facts: Facts
+    needs: frozenset[str]
+    epoch: Epoch
+    verdict: Verdict
+    at: datetime
 
 
 class Gateway:
@@ -142,6 +157,21 @@ class Gateway:
         `refusal` is the status of a refusal's answer where it is not the verdict's own. `detail` goes on the record of what
         is allowed.
         """
+        return await self._recorded(await self._judged(actor, artifact, facts), info, refusal, detail)
+
+    async def hand_out(self, actor: Actor, artifact: Artifact, info: RequestInfo, *, facts: Facts) -> tuple[Admission, Body]:
+        """`admit` and `open` in one, raising as they do: what is permitted is sought while the decision is being recorded."""
+        judged = await self._judged(actor, artifact, facts)
+        sought = asyncio.create_task(self._sought(artifact, actor.credential)) if judged.verdict.effect.serves else None
+        try:
+            admission = await self._recorded(judged, info)
+        except BaseException:
+            if sought is not None:
+                sought.add_done_callback(_closed)
+            raise
+        return admission, await self.open(admission, sought)
+
+    async def _judged(self, actor: Actor, artifact: Artifact, facts: Facts | None) -> _Judged:
         epoch = self._epoch()
         needs = epoch.policy.needs_by_ecosystem[artifact.project.ecosystem]
         if facts is None:
@@ -155,16 +185,28 @@ class Gateway:
             if instead is not None:
                 facts = replace(facts, alternatives=instead)
                 verdict = evaluate(epoch.policy, artifact, facts, actor, now)
+        return _Judged(actor, artifact, told, facts, needs, epoch, verdict, now)
+
+    async def _recorded(
+        self, judged: _Judged, info: RequestInfo, refusal: int | None = None, detail: tuple[tuple[str, object], ...] = ()
+    ) -> Admission:
+        actor, artifact, verdict, epoch = judged.actor, judged.artifact, judged.verdict, judged.epoch
         status = None if verdict.effect.serves else refusal
         recorded = await self.recorder.decision(
-            _kind(verdict), actor, artifact, facts, verdict, epoch, info, detail if verdict.effect.serves else (), status, at=now
+            _kind(verdict), actor, artifact, judged.facts, verdict, epoch, info, detail if verdict.effect.serves else (), status,
+            at=judged.at,
         )  # fmt: skip
         if not verdict.effect.serves:
             with timed("record"):
                 await recorded.ticket.durable()
             raise Refused(recorded.decision)
-        basis = Basis(actor, artifact, told, needs, epoch.number, info, verdict.valid_until, recorded.decision.id)
+        basis = Basis(actor, artifact, judged.told, judged.needs, epoch.number, info, verdict.valid_until, recorded.decision.id)
         return Admission(actor, artifact, recorded.decision, recorded.ticket, basis, self._issuer)
+
+    def expect(self, artifact: Artifact, digest: str) -> None:
+        """An artifact is about to be judged on a page of this digest: begin what a permitted answer to a first request waits for."""
+        self._shelf.expect(artifact)
+        self.recorder.expect([digest])
 
     def relayed(self, actor: Actor, artifact: Artifact, info: RequestInfo, facts: Facts, *, whole: bool = False) -> Running:
         """For an answer that is passed on as it comes, permitted on `facts`: judged again while it runs.
@@ -262,32 +304,38 @@ class Gateway:
 
     # --- bytes ----------------------------------------------------------------------------------------------------
 
-    async def open(self, admission: Admission) -> Body:
+    async def open(self, admission: Admission, sought: asyncio.Task[Body] | None = None) -> Body:
         """The bytes of what was admitted. The hub's right is checked anew; the allow is durable before this returns.
 
-        Raises `HubSaysNo`, `NotHere`, `UpstreamError`, and `TypeError` for an admission that this gateway did not make.
+        `sought` is what `hand_out` began to seek. Raises `HubSaysNo`, `NotHere`, `UpstreamError`, and `TypeError` for an
+        admission that this gateway did not make.
         """
         if admission.issuer is not self._issuer:
             raise TypeError("an Admission is made by Gateway.admit and by nothing else")
-        artifact = admission.artifact
-        with timed("rights"):
-            source = await self._hubs[artifact.project.hub].locate(artifact, admission.actor.credential)
-        blob = await self._shelf.find(artifact, source)
-        body = None if blob is None else await self._hit(artifact, blob, source)
-        if body is None and self.offline:
-            raise NotHere(str(artifact), offline=True)
-        if body is None:
-            with timed("fetch"):
-                body = await self._fly(artifact, source)
+        body = await (self._sought(admission.artifact, admission.actor.credential) if sought is None else _or_closed(sought))
         if isinstance(body, Attended):
             body.running = Running(self._underway, admission.basis)
         try:
             with timed("record"):
                 await admission.ticket.durable()
+                await self._documents.written()  # with the bytes stays the page that names them (P8)
         except BaseException:
             await body.close()
             raise
         return body
+
+    async def _sought(self, artifact: Artifact, credential: Credential | None) -> Body:
+        """The bytes of an artifact, for `open` alone (P1): from the store, else from a flight."""
+        with timed("rights"):
+            source = await self._hubs[artifact.project.hub].locate(artifact, credential)
+        blob = await self._shelf.find(artifact, source)
+        body = None if blob is None else await self._hit(artifact, blob, source)
+        if body is not None:
+            return body
+        if self.offline:
+            raise NotHere(str(artifact), offline=True)
+        with timed("fetch"):
+            return await self._fly(artifact, source)
 
     async def standing(self, artifact: Artifact, source: Source) -> str:
         """`Cache-Status` for an answer to HEAD, which opens nothing: what a GET would find in the store (RFC 9211)."""
@@ -325,6 +373,26 @@ class Gateway:
 
     async def _fault(self, error: IntegrityError, hub: str) -> None:
         await self.recorder.fault(error.what, error.declared, error.computed, hub)
+
+
+async def _or_closed(sought: asyncio.Task[Body]) -> Body:
+    """What is being sought; if nobody waits for it any more, it is closed when it comes."""
+    try:
+        return await asyncio.shield(sought)
+    except asyncio.CancelledError:
+        sought.add_done_callback(_closed)
+        raise
+
+
+def _closed(sought: asyncio.Task[Body]) -> None:
+    """Let go of bytes that nobody will read."""
+    if not sought.cancelled() and sought.exception() is None:
+        task = asyncio.get_running_loop().create_task(sought.result().close())
+        _closing.add(task)
+        task.add_done_callback(_closing.discard)
+
+
+_closing: Final[set[asyncio.Task[None]]] = set()
 
 
 def _kind(verdict: Verdict) -> EventKind:

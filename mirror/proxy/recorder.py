@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -61,6 +61,7 @@ class Recorder:
         self._pages: OrderedDict[str, bytes] = OrderedDict()
         self.held = 0  # bytes of `_pages`
         self._archived: OrderedDict[str, bool] = OrderedDict()  # False: looked for, and nowhere
+        self._keeping: dict[str, asyncio.Task[bool]] = {}
         self._noted: OrderedDict[Hashable, datetime] = OrderedDict()
         self._gathering: dict[Hashable, tuple[list[int], asyncio.Task[None]]] = {}
         self._cited: tuple[Epoch, str, tuple[Network, ...]] | None = None
@@ -189,21 +190,39 @@ class Recorder:
         """Archive what decisions will cite; gives its SHA-256."""
         return await self._archive.keep(kind, data)
 
+    def expect(self, digests: Iterable[str]) -> None:
+        """Begin to archive pages that a decision is about to cite, while its facts are still being found out."""
+        for digest in digests:
+            self._begin_to_keep(digest)
+
     async def _keep_pages(self, facts: Facts) -> None:
-        for digest in facts.evidence:
-            page = self._pages.get(digest)
-            if digest in self._archived and (page is None or self._archived[digest]):
-                continue
-            kept = True
-            try:
-                if page is not None:
-                    await self._archive.keep("page", page)
-                elif not (kept := await self._archive.fetch(digest) is not None):
-                    _LOG.error("evidence_not_kept", digest=digest)  # once, or each warm request would look again
-            except OSError as error:
-                raise LedgerDown(f"evidence cannot be archived: {error.strerror}") from error
-            _keep(self._archived, digest, kept, _ARCHIVED)
-            self._drop_page(digest)
+        under_way = [task for digest in facts.evidence if (task := self._begin_to_keep(digest)) is not None]
+        try:
+            for task in under_way:
+                await asyncio.shield(task)
+        except OSError as error:
+            raise LedgerDown(f"evidence cannot be archived: {error.strerror}") from error
+
+    def _begin_to_keep(self, digest: str) -> asyncio.Task[bool] | None:
+        """The task that archives a page, or None where it is in the archive; one for however many cite it."""
+        page = self._pages.get(digest)
+        if digest in self._archived and (page is None or self._archived[digest]):
+            return None
+        task = self._keeping.get(digest)
+        if task is None:
+            self._keeping[digest] = task = asyncio.create_task(self._keep_page(digest, page))
+            task.add_done_callback(lambda done: (self._keeping.pop(digest, None), done.cancelled() or done.exception()))
+        return task
+
+    async def _keep_page(self, digest: str, page: bytes | None) -> bool:
+        kept = True
+        if page is not None:
+            await self._archive.keep("page", page)
+        elif not (kept := await self._archive.fetch(digest) is not None):
+            _LOG.error("evidence_not_kept", digest=digest)  # once, or each warm request would look again
+        _keep(self._archived, digest, kept, _ARCHIVED)
+        self._drop_page(digest)
+        return kept
 
     # --- what is not a decision -----------------------------------------------------------------------------------
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from mirror.core.errors import HubSaysNo, QuotaSpent, UpstreamError
+from mirror.core.errors import HubSaysNo, MirrorError, QuotaSpent, UpstreamError
 from mirror.core.ports import Redirected
 from mirror.proxy.transfer import Transfer, transfer
 
@@ -29,15 +29,18 @@ _STAMP: Final = re.compile(r"\d{8}T\d{6}Z")
 _MOST_SECONDS: Final = 10 * 365 * 86400
 
 
+_telling: Final[set[asyncio.Task[None]]] = set()
+
+
 class Route:
     """One flight's way to its bytes. `upstream` is the origin of the upstream that was asked last, "" before."""
 
     def __init__(self, upstream: Upstream, ask: Ask, now: Callable[[], datetime]) -> None:
         self.upstream = ""
         self._out, self._ask, self._now = upstream, ask, now
-        self._url: str | None = None
-        self._until: datetime | None = None
-        self._direct = False
+        self._url: str | None = ask.led_to or None
+        self._until: datetime | None = expiry(ask.led_to) if ask.led_to else None
+        self._direct, self._uncounted = False, bool(ask.led_to)
         self._asking = asyncio.Lock()
 
     @asynccontextmanager
@@ -58,8 +61,12 @@ class Route:
         if url is None or (self._until is not None and self._until <= self._now()):
             return None
         try:
-            ask = replace(self._ask, target=url, headers={})
-            return await stack.enter_async_context(transfer(self._out, ask, start, stop, size=size))
+            ask = replace(self._ask, target=url, headers={}, led_to="")
+            answer = await stack.enter_async_context(transfer(self._out, ask, start, stop, size=size))
+            if self._uncounted:
+                self._uncounted = False
+                self._tell()
+            return answer
         except QuotaSpent:
             raise
         except HubSaysNo:
@@ -69,8 +76,19 @@ class Route:
             self._forget(url)  # the hub may know of another place
             raise
 
+    def _tell(self) -> None:
+        """The hub counts downloads by requests with a header of their own, and has had none for bytes that came straight from an address."""
+
+        async def tell() -> None:
+            with suppress(MirrorError):
+                await self._out.ask(replace(self._ask, method="HEAD", follow=False, led_to=""))
+
+        _telling.add(task := asyncio.create_task(tell()))
+        task.add_done_callback(_telling.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
     async def _anew(self, stack: AsyncExitStack, start: int, stop: int | None, size: int | None) -> Transfer:
-        answer = await stack.enter_async_context(transfer(self._out, self._ask, start, stop, size=size))
+        answer = await stack.enter_async_context(transfer(self._out, replace(self._ask, led_to=""), start, stop, size=size))
         self.upstream = answer.stream.upstream
         self._url = answer.stream.location if isinstance(answer.stream, Redirected) else None
         self._until = None if self._url is None else expiry(self._url)

@@ -14,6 +14,8 @@ _REMEMBERED: Final = 20_000
 #: Last uses are written down together, this many at a time, or those of this long: eviction goes by what is written.
 _USES: Final = 256
 _WITHIN: Final = timedelta(minutes=1)
+#: Names that are being looked for ahead.
+_SOUGHT: Final = 256
 
 
 class Shelf:
@@ -24,6 +26,7 @@ class Shelf:
         self._known: OrderedDict[str, Entry] = OrderedDict()
         self._names: dict[Digest, set[str]] = {}  # of `_known`, by bytes
         self._used: dict[str, datetime] = {}
+        self._sought: dict[str, asyncio.Task[Entry | None]] = {}
         self._written = clock.now()
 
     async def find(self, artifact: Artifact, source: Source) -> Blob | None:
@@ -43,6 +46,16 @@ class Shelf:
         if blob is not None:
             await self.put(artifact, blob, source)
         return blob
+
+    def expect(self, artifact: Artifact) -> None:
+        """Begin to look for a name that `find` will soon be asked for. What was found too early costs a transfer at worst."""
+        name = artifact.identity
+        if name in self._known or name in self._sought:
+            return
+        while len(self._sought) >= _SOUGHT:
+            self._sought.pop(next(iter(self._sought))).cancel()
+        self._sought[name] = task = asyncio.create_task(self._entries.get_entry(name))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def put(self, artifact: Artifact, blob: Blob, source: Source) -> None:
         """Join a name to bytes, with what the hub restricts remembered beside them (P11)."""
@@ -75,7 +88,8 @@ class Shelf:
     async def _entry(self, artifact: Artifact) -> Entry | None:
         entry = self._known.get(artifact.identity)
         if entry is None:
-            entry = await self._entries.get_entry(artifact.identity)
+            sought = self._sought.pop(artifact.identity, None)
+            entry = await (self._entries.get_entry(artifact.identity) if sought is None else sought)
             if entry is not None:
                 self._remember(entry)
         return entry

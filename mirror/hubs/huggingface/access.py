@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from mirror.core.errors import HubSaysNo, UpstreamDown, UpstreamGarbage
 from mirror.core.nouns import Document, DocumentKey
 from mirror.core.ports import Answer, Ask, Grant, Upstream
+from mirror.hubs.huggingface.ahead import Ahead
 from mirror.hubs.huggingface.documents import HubFile, RepoPage, file_from_headers, says_no
 from mirror.hubs.huggingface.options import Bearer, Options, own_bearer, public_bearer
 from mirror.hubs.huggingface.paths import Repo
@@ -40,8 +41,10 @@ class Access:
         """Rights on one instance."""
         self._gateway, self._upstream, self._options = gateway, upstream, options
         self.regions = Regions(gateway, options)
+        self.ahead = Ahead(upstream, options, gateway.clock)
         self._asking: dict[tuple[str, str], asyncio.Task[Grant]] = {}
         self._known: OrderedDict[tuple[str, str], Grant] = OrderedDict()
+        self._keeping: set[asyncio.Task[None]] = set()
 
     def bearer(self, page: RepoPage, credential: Credential | None) -> Bearer:
         """In whose name contents are fetched."""
@@ -58,7 +61,7 @@ class Access:
         holder = "" if page.public else bearer.scope
         now = self._gateway.clock.now()
         grant = self._known.get((holder, page.project.identity))
-        if grant is None or not self._fresh(grant, now):
+        if (grant is None or not self._fresh(grant, now)) and not self.ahead.asked(page):
             stored = await self._gateway.grants.get_grant(holder, page.project.identity)
             # While the index was read, another caller may have asked the hub.
             grant = self._known.get((holder, page.project.identity))
@@ -128,7 +131,8 @@ class Access:
 
     async def _ask_hub(self, page: RepoPage, holder: str, bearer: Bearer) -> Grant:
         path = min(page.files, key=lambda name: (len(name), name), default="README.md")
-        answer = await self._head(page, path, bearer)
+        answer = await self.ahead.answer(page) if bearer == public_bearer(self._options) else None
+        answer = answer or await self._head(page, path, bearer)
         grant = Grant(holder, page.project.identity, allowed=True, public=page.public, at=self._gateway.clock.now())
         if answer.status >= 400:
             no = says_no(answer)
@@ -140,7 +144,13 @@ class Access:
                 grant = replace(grant, allowed=False, status=no.status, code=no.code, message=no.args[0], cause=no.cause)
         elif not answer.header("x-repo-commit"):
             raise UpstreamGarbage(answer.upstream, "answered HEAD on a file without X-Repo-Commit")
-        await self._gateway.grants.put_grant(grant)
+        if grant.allowed and grant.public:
+            # What anybody may read can be asked again at any time: nobody waits for it to be written down.
+            self._keeping.add(task := asyncio.create_task(self._gateway.grants.put_grant(grant)))
+            task.add_done_callback(self._keeping.discard)
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        else:
+            await self._gateway.grants.put_grant(grant)
         await self.regions.learn(grant)
         self._remember(grant)
         return grant

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mirror.hubs.huggingface.documents import RepoPage
     from mirror.hubs.huggingface.options import Options
     from mirror.hubs.huggingface.pages import Pages
+    from mirror.hubs.huggingface.paths import Repo
     from mirror.hubs.huggingface.traces import Trace
     from mirror.proxy.gateway import Gateway
 
@@ -43,6 +44,10 @@ class Ancestry:
         self._seeking = Seeking(gateway, pages, options)
         self._walks: dict[tuple[str, str], asyncio.Task[Found]] = {}
         self._found: OrderedDict[tuple[str, str], tuple[datetime, str, Found]] = OrderedDict()
+
+    def expect(self, repo: Repo, revision: str) -> None:
+        """The lineage of a repository will be asked for as soon as its page is there: begin with its small files."""
+        self._seeking.expect(repo, revision)
 
     async def of(self, page: RepoPage) -> Found:
         """(the ancestors, digests of the pages and files that say so). Raises `Pending` once the patience is over."""

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from mirror.core.actor import Credential
     from mirror.core.decision import Admission
+    from mirror.core.facts import Facts
     from mirror.core.nouns import Artifact, Kind
+    from mirror.core.ports import Body
     from mirror.hubs.huggingface.documents import HubFile, RepoPage
     from mirror.hubs.huggingface.hub import HuggingFaceHub
     from mirror.proxy.warm import Key
@@ -58,6 +60,7 @@ class FileRoutes:
         if key is not None and (warm := await self._hub.gateway.again(key)) is not None:
             return again(warm)
         repo, path = parse_repo(call.match["repo"], kind), parse_path(call.match["path"])
+        await self._hub.foresee(repo, revision, path, call.actor.credential)
         page = await self._hub.pages.repository(repo, revision, call.actor.credential)
         return await self.serve(call, page, path, revision)
 
@@ -67,6 +70,7 @@ class FileRoutes:
         """One file of a page, admitted, with `more` headers; `revision` is what was asked for, by whatever route."""
         hub, credential = self._hub, call.actor.credential
         artifact = page.artifact(path)
+        hub.gateway.expect(artifact, page.document.digest.hex)
         needs = hub.gateway.needs(HUGGINGFACE)
         shared = await hub.shared_facts(page, credential, needs, (path,) if path in page.files else ())
         try:
@@ -77,9 +81,7 @@ class FileRoutes:
                 if verdict.effect.serves:
                     file = await hub.complete(page, path, credential)
                     shared = await hub.shared_facts(page, credential, needs, (path,))
-            admission = await hub.gateway.admit(
-                call.actor, artifact, call.info, facts=file_facts(shared, page, path, file), head=call.head
-            )
+            admission, body = await self._admitted(call, artifact, file, file_facts(shared, page, path, file))
             file = file or await hub.complete(page, path, credential)
             headers = file_headers(page, file) | dict(more or {})
             _warn(headers, admission)
@@ -95,7 +97,7 @@ class FileRoutes:
                 if "; hit" in standing and not is_large(hub.options, file):
                     self._remember(call, admission, page, tuple(found.headers.items()), None, found.status)
                 return found
-            body = await hub.gateway.open(admission)
+            body = body or await hub.gateway.open(admission)
         except HubSaysNo as no:
             await hub.note_refusal(call, artifact, no)
             raise
@@ -107,6 +109,13 @@ class FileRoutes:
         return await respond(
             call.request, body, headers=tuple(headers.items()), etag=etag, last_modified=None, send_body=True
         )
+
+    async def _admitted(self, call: Call, artifact: Artifact, file: HubFile | None, facts: Facts) -> tuple[Admission, Body | None]:
+        """Admitted; and what is to be handed out, where nothing more has to be known of the file before it is sought."""
+        gateway = self._hub.gateway
+        if call.head or file is None or out_of_reach(self._hub.options, file) is not None:
+            return await gateway.admit(call.actor, artifact, call.info, facts=facts, head=call.head), None
+        return await gateway.hand_out(call.actor, artifact, call.info, facts=facts)
 
     async def _standing(self, artifact: Artifact, file: HubFile, credential: Credential | None, *, always: bool) -> str:
         """What a GET would find in the store. Raises `HubSaysNo` where it would find nothing and nothing can be fetched.

@@ -90,9 +90,10 @@ class HuggingFaceHub:
         file = await self.complete(page, artifact.path, credential)
         target = Repo.of(page.project).file("resolve", page.commit, artifact.path)
         # The counter header is how the hub counts downloads; it is sent on what is really fetched.
+        xet = permit(self.options, page, file)
         ask = Ask(
-            target, headers={"X-HF-Download-Counter": "1"}, follow=True, first_only=not page.public,
-            xet=permit(self.options, page, file),
+            target, headers={"X-HF-Download-Counter": "1"}, follow=True, first_only=not page.public, xet=xet,
+            led_to="" if xet else self.access.ahead.led_to(page, file),
         )  # fmt: skip
         headers = tuple(file_headers(page, file).items())
         return Source(bearer.on(ask), file.declared, file.size, headers, page.restriction)
@@ -117,6 +118,12 @@ class HuggingFaceHub:
         if artifact.project.hub_id not in (None, page.project.hub_id):
             raise HubSaysNo(404, "RepoNotFound", "Repository not found: the name has changed hands", "missing_repo")
         return page
+
+    async def foresee(self, repo: Repo, revision: str, path: str, credential: Credential | None) -> None:
+        """Of a repository that nobody has asked for: ask beside its page for the file's own metadata and for what tells its lineage."""
+        begun = await self.pages.unseen(repo, revision, credential) and self.access.ahead.ask(repo, revision, path)
+        if begun and repo.kind is Kind.MODEL and self.gateway.needs(HUGGINGFACE) & _LINEAGE:
+            self._ancestry.expect(repo, revision)
 
     async def complete(self, page: RepoPage, path: str, credential: Credential | None) -> HubFile:
         """A file with entity tag and size: from the page's list, else by HEAD. Raises `HubSaysNo` where it is not."""

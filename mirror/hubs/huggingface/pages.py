@@ -77,6 +77,18 @@ class Pages:
         await self._gateway.keep_document(replace(document, max_age=timedelta(0)))
         return await self.repository(repo, revision, credential)
 
+    async def unseen(self, repo: Repo, revision: str, credential: Credential | None) -> bool:
+        """Whether the hub will have to be asked for the page of `repo` at `revision`, and nobody has seen it before."""
+        if self._gateway.offline or self._gateway.held_off(self._options.name):
+            return False
+        target = f"{repo.api}/revision/{revision_segment(revision)}?blobs=true"
+        for scope in {one.scope for one in (own_bearer(self._options, credential), public_bearer(self._options))}:
+            if (repo.kind, repo.name.casefold(), revision, scope) in self._pinned:
+                return False
+            if await self._gateway.last_known(DocumentKey(self._options.name, target, scope)) is not None:
+                return False
+        return True
+
     async def lately(self, repo: Repo, within: timedelta) -> RepoPage | None:
         """The page of the default branch as anybody saw it within this time, without asking the hub; None where nobody did."""
         scope, now = public_bearer(self._options).scope, self._gateway.clock.now()

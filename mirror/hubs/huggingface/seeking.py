@@ -14,11 +14,12 @@ from mirror.hubs.huggingface.documents import LISTED, MOVING
 from mirror.hubs.huggingface.facts import declared_parents
 from mirror.hubs.huggingface.headers import FIRST, of_gguf, of_safetensors
 from mirror.hubs.huggingface.options import public_bearer
-from mirror.hubs.huggingface.paths import Repo, parse_repo
-from mirror.hubs.huggingface.traces import CARD, FIRM, READERS, of_card, of_peft
+from mirror.hubs.huggingface.paths import Repo, is_commit, parse_repo
+from mirror.hubs.huggingface.prose import of_card, of_folders
+from mirror.hubs.huggingface.traces import CARD, FIRM, READERS, folder_of, of_peft
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
     from typing import Any
 
     from mirror.core.nouns import Document, Project
@@ -37,6 +38,8 @@ _BRANCH: Final = "main"
 #: Files that nearly every model has: asked for beside the page, so that they cost no time of their own.
 _EARLY: Final = (CARD, "config.json")
 _LARGEST: Final = 1024 * 1024
+#: Seconds after which files that were asked for ahead are no longer waited for.
+_EXPECTED_FOR: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,15 @@ class Seeking:
         self._gateway, self._pages, self._options = gateway, pages, options
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._behind: dict[str, asyncio.Task[None]] = {}
+        self._expected: dict[str, dict[str, asyncio.Task[Document | None]]] = {}
+
+    def expect(self, repo: Repo, revision: str) -> None:
+        """Ask for the small files that nearly every model has, beside the page that `at` will soon be given."""
+        name = repo.name.casefold()
+        if name not in self._expected and (revision == _BRANCH or is_commit(revision)):
+            begun = {path: asyncio.create_task(self._file(repo, revision, path)) for path in _EARLY}
+            self._expected[name] = begun
+            asyncio.get_running_loop().call_later(_EXPECTED_FOR, self._expected.pop, name, None)
 
     def of(self, project: Project) -> Look:
         """Begin to look at an ancestor. Neither task raises."""
@@ -73,7 +85,7 @@ class Seeking:
     def at(self, page: RepoPage) -> Look:
         """Look at the files of a page that is there."""
         early = asyncio.get_running_loop().create_future()
-        early.set_result({})
+        early.set_result(self._expected.pop(page.project.name.casefold(), {}))
         task = asyncio.create_task(_given(page))
         return Look(task, asyncio.create_task(self._told(task, early)))
 
@@ -150,12 +162,12 @@ class Seeking:
             if (document := documents.get(path)) is not None and (traces := reader(document.body)):
                 found += traces
                 evidence.append(document.digest.hex)
-        stated = declared or any(one.confidence >= FIRM and one.relation != "component" for one in found)
+        stated = bool(declared) or any(one.confidence >= FIRM and one.relation != "component" for one in found)
         if not stated and (head := await self._head(repo, page)) is not None:
             found += head[0]
             evidence.append(head[1])
             stated = any(one.relation != "component" for one in head[0])
-        if (card := documents.get(CARD)) is not None and (traces := of_card(card.body, parents=not stated)):
+        if (card := documents.get(CARD)) is not None and (traces := _of_text(card, documents, page, stated=stated)):
             found += traces
             evidence.append(card.digest.hex)
         return Told(tuple(found), tuple(evidence))
@@ -165,11 +177,16 @@ class Seeking:
     ) -> dict[str, Document]:
         """The small files with a reader that the page lists, those under way first."""
         wanted = [path for path in (CARD, *READERS) if path in page.files and (page.files[path].size or 0) <= _LARGEST]
-        asked: dict[str, Coroutine[Any, Any, Document | None] | asyncio.Task[Document | None]] = {}
+        asked: dict[str, Coroutine[Any, Any, Document | None]] = {}
         for path in wanted:
-            asked[path] = begun[path] if path in begun else self._seen_or_asked(repo, page, path)
+            asked[path] = self._begun_or_asked(repo, page, path, begun.get(path))
         found = await asyncio.gather(*asked.values(), *(task for path, task in begun.items() if path not in asked))
         return {path: one for path, one in zip(asked, found, strict=False) if one is not None}
+
+    async def _begun_or_asked(self, repo: Repo, page: RepoPage, path: str, begun: asyncio.Task[Document | None] | None) -> Document | None:
+        """What was asked for beside the page, if it is of the page's commit; it may be of a push in between, or not have come."""
+        early = None if begun is None else await begun
+        return early if early is not None and _of_commit(early, page) else await self._seen_or_asked(repo, page, path)
 
     async def _seen_or_asked(self, repo: Repo, page: RepoPage, path: str) -> Document | None:
         """A file of the page's commit, as it was seen on the branch then, else by the commit, which never changes."""
@@ -216,6 +233,14 @@ def _of_commit(file: Document, page: RepoPage) -> bool:
     """Whether a file that was seen on the branch is of the page's commit: the hub says so, or both were seen together."""
     commit = file.header("x-repo-commit")
     return commit == page.commit if commit else abs(file.fetched_at - page.document.fetched_at) < MOVING
+
+
+def _of_text(card: Document, documents: Mapping[str, Document], page: RepoPage, *, stated: bool) -> list[Trace]:
+    """What the card's text says; where nothing names a parent, also what it tells of the folders that tools loaded from."""
+    traces = of_card(card.body, parents=not stated, own=page.project.name)
+    if not stated and not any(one.relation != "component" for one in traces):
+        traces += of_folders(card.body, filter(None, (folder_of(path, one.body) for path, one in documents.items())))
+    return traces
 
 
 async def _given(page: RepoPage) -> RepoPage | str:

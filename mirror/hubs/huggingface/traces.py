@@ -29,7 +29,8 @@ PROSE: Final = 6_000
 FIRM: Final = GGUF
 
 _SITE: Final = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?:models/)?")
-_MOST: Final = 64
+#: How many parents are taken from one file.
+MOST: Final = 64
 _DEPTH: Final = 12
 
 
@@ -84,9 +85,20 @@ def of_config(body: bytes) -> list[Trace]:
     if name and "/" in name:
         found.append(Trace(name, "unknown", CONFIG, "config.json"))
     towers = [data.get("mm_vision_tower"), data.get("vision_tower"), data.get("mm_audio_tower")]
-    towers += [part.get("_name_or_path") for key, part in data.items() if key.endswith("_config") and isinstance(part, dict)]
+    towers += [part.get("_name_or_path") for part in data.values() if isinstance(part, dict) and ("model_type" in part or "_name_or_path" in part)]
     found += [Trace(tower, "component", CONFIG, "config.json") for tower in map(repository_named, towers) if tower and "/" in tower]
     return found
+
+
+def folder_of(path: str, body: bytes) -> tuple[str, str] | None:
+    """(what a tool wrote as the place that it loaded from, where that is no repository's name; how it was used)."""
+    key, relation = {"adapter_config.json": ("base_model_name_or_path", "adapter"), "config.json": ("_name_or_path", "unknown")}.get(path, ("", ""))
+    data = _json(body) if key else None
+    text = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(text, str) or not 0 < len(text) <= 300:
+        return None
+    name = repository_named(text)
+    return None if name and "/" in name else (text, relation)
 
 
 def of_merge(body: bytes, source: str = "mergekit_config.yml") -> list[Trace]:
@@ -96,7 +108,7 @@ def of_merge(body: bytes, source: str = "mergekit_config.yml") -> list[Trace]:
     except InputError:
         return []
     names = (repository_named(part) for text in _merged(data, 0) for part in text.split("+"))
-    return [Trace(name, "merge", MERGE, source) for name in dict.fromkeys(names) if name and "/" in name][:_MOST]
+    return [Trace(name, "merge", MERGE, source) for name in dict.fromkeys(names) if name and "/" in name][:MOST]
 
 
 def _merged(value: Any, depth: int) -> Iterator[str]:
@@ -115,72 +127,6 @@ def _merged(value: Any, depth: int) -> Iterator[str]:
                 yield from _merged(inner, depth + 1)
 
 
-# --- the card's prose ------------------------------------------------------------------------------------------------
-
-_FRONT: Final = re.compile(r"\A---\s*\n.*?\n---\s*(?:\n|\Z)", re.DOTALL)
-_LINK: Final = r"(?:\[[^\]\n]{0,200}\]\(\s*(?P<link>https?://(?:huggingface\.co|hf\.co)/[^)\s]+)\s*\)|`?(?P<bare>(?:https?://(?:huggingface\.co|hf\.co)/)?[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,95}\w)`?)"
-_VERBS: Final = (
-    (r"(?:further |continually |instruction[- ])?(?:pre-?|post-?)?(?:fine-?tuned|tuned|trained)(?: version| variant| checkpoint)? (?:from|of|on top of|using|based on)", "finetune"),
-    (r"(?:fine-?tune|finetuning|fine-tuning) of", "finetune"),
-    (r"(?:quanti[sz]ed|GGUF|AWQ|GPTQ|EXL2|MLX|FP8|INT4|INT8|\d-bit)(?: (?:quanti[sz]ed|format|model|weights|files|version|quanti[sz]ations?|conversion)){0,3} (?:from|of|for)", "quantized"),
-    (r"(?:quanti[sz]ation|conversion)s? of", "quantized"),
-    (r"(?:LoRA |QLoRA |PEFT )?adapters? (?:for|of|on top of)", "adapter"),
-    (r"distill?ed (?:version )?(?:from|of)", "distill"),
-    (r"distillation of", "distill"),
-    (r"merge of", "merge"),
-    (r"(?:initiali[sz]ed|derived|adapted|converted) from", "unknown"),
-)  # fmt: skip
-#: What may stand between the verb and the name: an article, a few words, an opening bracket, never the end of a sentence.
-_GAP: Final = r"\s+(?:the\s+)?(?:(?:base|original|instruct|pre-?trained|foundation|open-source|model|models|checkpoint|weights|of|Meta's|version)\s+){0,4}"
-_SUBJECT: Final = r"(?:this(?: (?:model|repo|repository|checkpoint|adapter|version|quant)(?: card)?)?|it|we|model|the model|these (?:files|weights|models))"
-_SENTENCES: Final = (
-    *((re.compile(rf"(?:{_SUBJECT}\s+(?:(?:is|was|are|were|has been|contains?|provides?|holds?|an?|the|our|also)\s+){{0,3}})?(?:an?\s+|the\s+)?{verb}{_GAP}{_LINK}", re.IGNORECASE), relation)
-    for verb, relation in _VERBS),
-    (re.compile(rf"base[ _]models?[\s:*_|]{{1,12}}{_LINK}", re.IGNORECASE), "unknown"),
-)  # fmt: skip
-_PARTS: Final = re.compile(
-    rf"\b(?:vision|image|visual|audio|speech) (?:tower|encoder|backbone)[\s:*_|is=]{{1,12}}(?:the\s+|initiali[sz]ed from\s+|from\s+)?{_LINK}"
-    rf"|draft(?:er)? model[\s:*_|is=for]{{1,12}}(?:the\s+)?{_LINK.replace('link', 'link2').replace('bare', 'bare2')}",
-    re.IGNORECASE,
-)
-_NOT: Final = re.compile(r"\b(?:not|no|nor|without|never|neither|unlike|instead of|rather than|compared|comparison|vs)\b", re.IGNORECASE)
-#: A sentence ends at its punctuation or at the end of a line; it may begin with marks of Markdown.
-_BREAK: Final = re.compile(r"(?<=[.!?])\s+|\n+")
-_MARKS: Final = "-*>#_ \t|"
-_SENTENCE: Final = 1_000
-_READ: Final = 200_000
-
-
-def of_card(body: bytes, *, parents: bool) -> list[Trace]:
-    """A README's text: merges it spells out, parts that it names (a draft model, a tower), and, with `parents`, what it says of itself.
-
-    Only a sentence whose subject is this model counts, and none that denies or compares. The YAML above the text is the hub's to read.
-    """
-    text = _FRONT.sub("", body[:_READ].decode("utf-8", "replace"))
-    outside, inside = text.split("```")[::2], text.split("```")[1::2]
-    blocks = [block.partition("\n")[2] for block in inside if block.lower().startswith(("yaml", "yml")) and "merge_method" in block]
-    found = [one for block in blocks[:4] for one in of_merge(block.encode(), "card")]
-    prose = "\n".join(outside)
-    said = [one for one in map(str.strip, _BREAK.split(prose)) if "/" in one and len(one) < _SENTENCE and not _NOT.search(one.partition("/")[0])]
-    for sentence in said:
-        parts = (repository_named(next(filter(None, match.groups()), None)) for match in _PARTS.finditer(sentence))
-        found += [Trace(name, "component", PROSE, "card") for name in parts if name]
-    if parents and not any(one.relation != "component" for one in found):
-        for sentence in said:
-            for pattern, relation in _SENTENCES:
-                begun = pattern.match(sentence.lstrip(_MARKS))
-                if begun is not None and (name := repository_named(begun["link"] or begun["bare"])) and "/" in name:
-                    found.append(Trace(name, relation, PROSE, "card"))
-    return _distinct(found)
-
-
-def _distinct(found: list[Trace]) -> list[Trace]:
-    best: dict[str, Trace] = {}
-    for one in found:
-        best.setdefault(one.name.casefold(), one)
-    return list(best.values())[:_MOST]
-
-
 def _json(body: bytes) -> Any:
     try:
         return parse_json(body)
@@ -188,7 +134,7 @@ def _json(body: bytes) -> Any:
         return None
 
 
-#: Files that are read in full wherever a page lists them, with their readers. The card is read by `of_card`.
+#: Files that are read in full wherever a page lists them, with their readers. The card is read by `prose.of_card`.
 READERS: Final[Mapping[str, Callable[[bytes], list[Trace]]]] = {
     "adapter_config.json": of_adapter, "config.json": of_config, "mergekit_config.yml": of_merge, "mergekit_config.yaml": of_merge,
 }  # fmt: skip

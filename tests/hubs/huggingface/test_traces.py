@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.hubs.huggingface.headers import gguf_values, of_gguf, of_safetensors
-from mirror.hubs.huggingface.traces import of_adapter, of_card, of_config, of_merge, repository_named
+from mirror.hubs.huggingface.prose import of_card
+from mirror.hubs.huggingface.traces import of_adapter, of_config, of_merge, repository_named
 
 
 def gguf(values: dict[str, object], *, version: int = 3) -> bytes:
