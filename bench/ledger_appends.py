@@ -1,4 +1,4 @@
-"""Appends a second through the ledger alone, and records a second through `check`: `python -m bench.ledger_appends`."""
+"""Appends a second through the ledger alone, and records a second through `examine`: `python -m bench.ledger_appends`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from bench.contest.machine import moment
-from mirror.audit.check import check
+from mirror.audit.examine import examine
 from mirror.audit.ledger import SegmentLedger
 from tests.audit.samples import SteppingClock, refused
 
@@ -49,9 +49,9 @@ def main() -> None:
         print(f"{waiting:>10,.0f} durable appends/s, {CALLERS} callers waiting for each of theirs")
         print(f"{streaming:>10,.0f} durable appends/s, one caller that waits at the end")
         started = time.perf_counter()
-        found = check(Path(folder))
+        found = examine(Path(folder))
         assert found.fault is None, found.fault
-        print(f"{found.head.count / (time.perf_counter() - started):>10,.0f} records/s verified, with their personal parts")
+        print(f"{found.head.count / (time.perf_counter() - started):>10,.0f} records/s verified, with their personal parts and their tree")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mirror import __version__
-from mirror.audit.feed import Feed
+from mirror.audit.checkpointer import Checkpointer
 from mirror.audit.ledger import GroupLedger, SegmentLedger
 from mirror.config import Config
 from mirror.core.nouns import Blob
@@ -20,6 +20,9 @@ from mirror.hub_wiring import upstream_for
 from mirror.index.sql import SqlIndex
 from mirror.keeper.desk import Desk, Wicket
 from mirror.keeper.door import NAME, removed
+from mirror.keeper.ledger_desk import LedgerDesk
+from mirror.keeper.link import Answerer
+from mirror.ledger_wiring import begin_record
 from mirror.policy.epoch import Epoch
 from mirror.proxy.eviction import Eviction
 from mirror.proxy.flights import Flights, Transfers
@@ -72,6 +75,12 @@ class OwnBackends:
     flights: Flights
     recorder: Recorder
     desk: Desk
+    checkpointer: Checkpointer
+
+    @property
+    def calls(self) -> Mapping[str, Answerer]:
+        """What commands may ask of the process that owns all this."""
+        return {**self.desk.calls, **LedgerDesk(self.checkpointer).calls}
 
 
 def patience_of(config: Config) -> dict[str, float]:
@@ -94,7 +103,10 @@ async def own_backends(
     config: Config, clock: Clock, epoch: Epoch, metrics: Metrics, opened: AsyncExitStack
 ) -> OwnBackends:
     """Everything in this process: as a keeper has it, or a mirror of one process."""
-    index, ledger = await _record(config, clock, epoch, opened)
+    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
+    opened.push_async_callback(index.close)
+    detail = {"version": __version__, "policy": epoch.policy.digest}
+    ledger, checkpointer = await begin_record(config, clock, detail, index, opened)
     upstreams = {name: upstream_for(name, row, config) for name, row in config.hubs.items()}
     for upstream in upstreams.values():
         opened.push_async_callback(upstream.close)
@@ -107,13 +119,14 @@ async def own_backends(
     recorder = recorder_of(config, clock, ledger)
     desk = await _upkeep(config, clock, index, store, flights, recorder, metrics, opened)
     opened.push_async_callback(flights.close)
-    return OwnBackends(index, ledger, upstreams, store, flights, recorder, desk)
+    metrics.before_reading(lambda: metrics.checkpoints(checkpointer.condition(), checkpointer.age))
+    return OwnBackends(index, ledger, upstreams, store, flights, recorder, desk, checkpointer)
 
 
 def hear_commands(base: Backends, data: Path, opened: AsyncExitStack) -> None:
     """Open `keeper.sock` for commands in a mirror of one process; where there are workers, their keeper hears them."""
     if isinstance(base, OwnBackends):
-        wicket = Wicket(base.desk.calls)
+        wicket = Wicket(base.calls)
         wicket.open(data)
         opened.callback(removed, data / NAME)
         opened.push_async_callback(wicket.close)
@@ -152,24 +165,3 @@ async def _upkeep(
 
     opened.push_async_callback(halt)
     return Desk(config.data, config.store.quota, index, store, eviction, clock, scrub.record)
-
-
-async def _record(
-    config: Config, clock: Clock, epoch: Epoch, opened: AsyncExitStack
-) -> tuple[SqlIndex, SegmentLedger]:
-    """The ledger, and the index that follows it; closed in the order in which the last event still reaches both."""
-    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
-    opened.push_async_callback(index.close)
-    directory = config.ledger.path or config.data / "ledger"
-    feed = Feed(directory, index)
-    ledger = SegmentLedger(directory, clock, reserve=config.ledger.reserve, on_durable=feed.advance)
-    await ledger.start({"version": __version__, "policy": epoch.policy.digest})
-    following = asyncio.create_task(feed.run(), name="index follows ledger")
-
-    async def level() -> None:
-        feed.close()
-        await following
-
-    opened.push_async_callback(level)
-    opened.push_async_callback(ledger.close)
-    return index, ledger

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, WithJsonSchema
 
 from mirror.config_checks import checked
 from mirror.config_clients import ClientLimits, Clients, GroupConfig, Limit, Tls
+from mirror.config_ledger import LedgerConfig, ledger_located
 from mirror.config_lists import CataloguePack, ListConfig, layered, located, pack_located
 from mirror.config_values import (
     AUTO,
@@ -161,18 +162,8 @@ class LineageConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerConfig:
-    """The record. `path` None is `ledger` under `data`; `sinks` and checkpoints come with the ledger's proofs."""
-
-    path: Located | None = None
-    reserve: Size = 1024**3
-    checkpoint_every: Duration = timedelta(minutes=15)
-    sinks: tuple[dict[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Trust:
-    """Keys: ours to sign with, and enrolled public keys (cards, or folders of them) to verify what people sign.
+    """Keys: ours to sign checkpoints of the ledger with (None: one that is made under `data`), and enrolled public keys (cards, or folders of them) to verify what people sign.
 
     `requests`: whether waiver requests, activations and lifts must also bear the signature of whoever requests them.
     """
@@ -214,7 +205,7 @@ class Config:
     lists: dict[str, ListConfig] = field(default_factory=dict)
     clients: Clients = field(default_factory=Clients)
     lineage: LineageConfig = LineageConfig()
-    ledger: LedgerConfig = LedgerConfig()
+    ledger: LedgerConfig = field(default_factory=LedgerConfig)
     trust: Trust = Trust()
     outbound: Outbound = Outbound()
     log: LogConfig = LogConfig()
@@ -362,7 +353,7 @@ def _located(config: Config, base: Path) -> Config:
         catalogue_pack=pack_located(config.catalogue_pack, base),
         lists=located(config.lists, base),
         clients=change(config.clients, geoip=at(config.clients.geoip)),
-        ledger=change(config.ledger, path=at(config.ledger.path)),
+        ledger=ledger_located(config.ledger, at),
         trust=change(config.trust, signing_key=at(config.trust.signing_key), verify=tuple(at(key) or key for key in config.trust.verify)),
         outbound=change(config.outbound, ca=at(config.outbound.ca)),
     )

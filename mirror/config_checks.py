@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from mirror.config_ledger import ledger_checked
 from mirror.config_lists import lists_checked, pack_checked
 from mirror.core.errors import Problem
 from mirror.lists.editions import store_of
@@ -44,6 +45,7 @@ def checked(config: Config, source: str) -> Iterator[Problem]:
     yield from lists_checked(config.lists, fault)
     yield from pack_checked(config.catalogue_pack, config.catalogue, fault)
     yield from _trust(config, fault)
+    yield from ledger_checked(config.ledger, fault)
     yield from _clients(config, fault)
     yield from _absent(config, fault)
     yield from _hubs(config, fault)
@@ -183,8 +185,6 @@ def _absent(config: Config, fault: Fault) -> Iterator[Problem]:
         yield fault("store.url", "this release keeps blobs on a local disk; object storage is not in it")
     if config.ledger.sinks:
         yield fault("ledger.sinks", "this release keeps the ledger on its own disk; sinks are not in it")
-    if config.trust.signing_key is not None:
-        yield fault("trust.signing_key", "this release signs nothing by itself; people sign with `mirror policy activate` and `mirror waiver approve`")
     database = config.database.reveal() if config.database else ""
     if database and not database.startswith(("postgresql://", "sqlite://")):
         yield fault("database", "expected postgresql://… or null")

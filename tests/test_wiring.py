@@ -46,7 +46,7 @@ async def test_a_data_folder_that_cannot_be_used_is_one_clear_error(config: Conf
     with pytest.raises(InputError, match="evidence.*Not a directory"):
         await build(config)
 
-    assert kinds(config) == ["started", "stopped"]
+    assert kinds(config) == ["started", "key", "stopped"]
 
 
 async def test_every_step_of_stopping_is_taken(config: Config) -> None:
@@ -61,7 +61,7 @@ async def test_every_step_of_stopping_is_taken(config: Config) -> None:
     with pytest.raises(RuntimeError):
         await services.stop()
 
-    assert kinds(config) == ["started", "stopped"]
+    assert kinds(config) == ["started", "key", "stopped"]
 
 
 async def test_what_tells_who_asked_is_readable_by_its_owner_only(config: Config) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mirror.audit.chain import Fault, Head, Link, follow_link, read_link
+from mirror.audit.chain import NOTHING, Fault, Head, Link, follow_link, read_link
 from mirror.audit.record import commitment
 from mirror.audit.segments import Segment, is_written, lines, read_head, segments
 
@@ -32,22 +33,32 @@ class Checked:
     unfinished: str = ""
 
 
-def check(directory: Path) -> Checked:
-    """Verify the ledger in `directory`. A write under way by a running mirror is no fault; without one it is."""
+Seen = Callable[[bytes, str], None]
+
+
+def check(directory: Path, since: Head = NOTHING, seen: Seen | None = None) -> Checked:
+    """Verify the ledger in `directory`. A write under way by a running mirror is no fault; without one it is.
+
+    What lies before `since` is taken for verified. `seen` is told each sound record in order: its line and its leaf (hex).
+    """
     live = is_written(directory)
     claimed = read_head(directory)
     known = segments(directory)
     if not known and not (directory / "head").exists():
         return Checked(Head())
-    head, erased, unfinished = Head(), 0, ""
-    passed = claimed == head
+    head, erased, unfinished = since, 0, ""
+    claims = -1 if claimed is None else claimed.count
+    passed = claimed == head or 0 <= claims < since.count
+    later = [one for one in known if one.first > since.count]
+    known = [*[one for one in known if one.first <= since.count][-1:], *later]
     for number, current in enumerate(known):
         is_last = number == len(known) - 1
-        if current.first != head.count:
+        if current.first != head.count and (number or current.first > head.count):
             return Checked(head, Fault(head.count, f"missing: the next segment is {current.path.name}"), erased)
-        walk = _Walk(current, head, live=live and is_last)
+        walk = _Walk(current, head, live=live and is_last, seen=seen)
         for reached in walk:
-            passed = passed or reached == claimed
+            if reached.count == claims:
+                passed = reached == claimed
         head, erased, unfinished = walk.head, erased + walk.erased, walk.unfinished
         if unfinished and not is_last:
             walk.fault = Fault(head.count, unfinished, current.path.name)
@@ -67,21 +78,26 @@ def _head_fault(claimed: Head | None, head: Head) -> Fault:
 class _Walk:
     """One segment, record by record, each against its personal part."""
 
-    def __init__(self, current: Segment, head: Head, *, live: bool) -> None:
-        self._current, self._live = current, live
+    def __init__(self, current: Segment, head: Head, *, live: bool, seen: Seen | None) -> None:
+        self._current, self._live, self._seen = current, live, seen
+        self._skip = head.count - current.first
         self.head = head
         self.fault: Fault | None = None
         self.erased = 0
         self.unfinished = ""
         self._parts = lines(current.personal)
         self._part: tuple[int, str] | None = None
+        self._from = head.count if self._skip else -1
 
     def __iter__(self) -> Iterator[Head]:
-        size = self._current.path.stat().st_size
+        size, seen = self._current.path.stat().st_size, self._seen
         for line in lines(self._current.path):
             size -= len(line)
             if size < 0 and self._live:
                 return  # written since we began
+            if self._skip:
+                self._skip -= 1
+                continue
             if not line.endswith(b"\n") and not size:
                 if not self._live:
                     self.unfinished = f"torn: {len(line)} bytes of an incomplete record at the end"
@@ -94,6 +110,8 @@ class _Walk:
             if not self._matches(link, self.head.count):
                 return
             self.head = after
+            if seen is not None:
+                seen(line, after.leaf)
             yield after
         self._check_rest()
 
@@ -121,6 +139,8 @@ class _Walk:
                 self._fault_in_personal(sequence, "a damaged line")
                 return False
             owner = int(found[3])
+            if owner < self._from:
+                continue
             if owner < sequence:
                 self._fault_in_personal(owner, "a part out of order or of no record")
                 return False
@@ -129,6 +149,8 @@ class _Walk:
 
     def _check_rest(self) -> None:
         """Parts are written first: some without a record are what a crash, or a running mirror, leaves."""
+        if self._from >= 0 and not self._advance(self.head.count):
+            return
         if self._part is not None and self._part[0] < self.head.count:
             self._part = None
         if not self._live and (self._part is not None or next(self._parts, None) is not None):

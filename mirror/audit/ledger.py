@@ -7,20 +7,22 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mirror.audit.record import SALT, Prepared, Record, prepare
+from mirror.audit.tickets import LedgerTicket
 from mirror.audit.writer import SEGMENT_SIZE, Writer
 from mirror.core.actor import Actor
 from mirror.core.decision import Decision, Event, EventKind, Sealed
 from mirror.core.errors import LedgerDown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from mirror.audit.chain import Head
     from mirror.audit.segments import Torn
+    from mirror.audit.tiles import TreeFiles
     from mirror.core.ports import Clock
 
 #: Whom the ledger's own events name.
@@ -30,66 +32,6 @@ _MOST_PENDING: Final = 10_000
 _ENDED: Final = "the ledger's thread has ended"
 #: Events of one group commit, at most.
 _BATCH: Final = 4096
-
-
-class LedgerTicket:
-    """One event's promise (core.ports.Ticket). Any number may wait; a waiter that is cancelled takes nobody with it."""
-
-    __slots__ = ("_error", "_ledger", "_sealed", "_waiters", "lazy")
-
-    def __init__(self, ledger: GroupLedger) -> None:
-        self._ledger = ledger
-        self._sealed: Sealed | None = None
-        self._error: str | None = None
-        self._waiters: list[asyncio.Future[None]] | None = None
-        self.lazy: Decision | None = None
-
-    @property
-    def is_durable(self) -> bool:
-        """Whether waiting would return at once."""
-        return self._sealed is not None
-
-    def durable(self) -> _Waiting:
-        """Wait until the event is on disk. Raises `LedgerDown`. A repeat that was in no hurry joins the next commit."""
-        return _Waiting(self)
-
-    async def wait(self) -> Sealed:
-        """The body of `durable`."""
-        if self._sealed is None and self._error is None:
-            if self.lazy is not None:
-                self._ledger.hasten(self.lazy)
-            waiter = asyncio.get_running_loop().create_future()
-            if self._waiters is None:
-                self._waiters = []
-            self._waiters.append(waiter)
-            if self._sealed is None and self._error is None:
-                await waiter
-        if self._sealed is None:
-            raise LedgerDown(self._error or "not written")
-        return self._sealed
-
-    def settle(self, sealed: Sealed | None, error: str | None) -> None:
-        """The outcome, from the writing thread; `wake` follows in the loop."""
-        self._sealed, self._error = sealed, error
-
-    def wake(self) -> None:
-        """Release whoever waits; in the loop."""
-        for waiter in self._waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters = None
-
-
-class _Waiting:
-    """Awaitable as often as wanted."""
-
-    __slots__ = ("_ticket",)
-
-    def __init__(self, ticket: LedgerTicket) -> None:
-        self._ticket = ticket
-
-    def __await__(self) -> Generator[object, None, Sealed]:
-        return self._ticket.wait().__await__()
 
 
 @dataclass(slots=True)
@@ -152,6 +94,8 @@ class GroupLedger:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._down_since = ""
+        #: What health says of the ledger's checkpoints, where this process makes them.
+        self.signed: Callable[[], Mapping[str, Any]] | None = None
 
     @property
     def state(self) -> str:
@@ -239,7 +183,13 @@ class GroupLedger:
         self._closing = True
         self._wake.set()
         await asyncio.to_thread(thread.join)
-        self._writer.close()
+        try:
+            await self._all_written()
+        finally:
+            self._writer.close()
+
+    async def _all_written(self) -> None:
+        """Nothing will be recorded any more, and the appender is still ours."""
 
     def _last_words(self) -> None:
         """What is recorded last of all, if anything."""
@@ -371,19 +321,42 @@ class SegmentLedger(GroupLedger):
     ) -> None:
         self.directory = directory
         self._segments = Writer(directory, reserve=reserve, segment_size=segment_size)
+        self._started = False
+        #: Awaited at the end, when the last record is durable and nobody else can write yet.
+        self.at_end: Callable[[], Awaitable[None]] | None = None
         super().__init__(self._segments, clock, flush_every=flush_every, on_durable=on_durable)
 
-    async def start(self, detail: Mapping[str, object] | None = None) -> Torn | None:
-        """Open, recover, and write a `started` event with `detail` (versions, digests). Raises `InputError`, `LedgerDown`.
+    @property
+    def tree(self) -> TreeFiles:
+        """The Merkle tree over the durable records."""
+        return self._segments.tree
+
+    async def start(self, detail: Mapping[str, object] | None = None, admit: Callable[[], None] | None = None) -> Torn | None:
+        """Open, recover, and write a `started` event with `detail` (versions, digests). Raises as `open`, and `LedgerDown`.
 
         An incomplete last write of a process that died is cut, kept, recorded as `recovered` and returned.
         """
+        torn = await self.open(admit)
+        self._started = True
+        await self.record_own(EventKind.STARTED, detail or {}).durable()
+        return torn
+
+    async def open(self, admit: Callable[[], None] | None = None) -> Torn | None:
+        """As `start`, for a command that is no run of the mirror: nothing is said of its beginning and end.
+
+        `admit` is called, in a thread, before anything is recorded, and may refuse by raising `InputError`.
+        """
         torn = await asyncio.to_thread(self._segments.open)
+        try:
+            if admit is not None:
+                await asyncio.to_thread(admit)
+        except BaseException:
+            self._segments.close()
+            raise
         self.begin()
         if torn is not None:
             found = {"file": torn.file, "sequence": torn.sequence, "bytes": torn.size, "sha256": torn.digest}
-            self._record_own(EventKind.RECOVERED, found)
-        await self._record_own(EventKind.STARTED, detail or {}).durable()
+            self.record_own(EventKind.RECOVERED, found)
         return torn
 
     def take(self, batch: Sequence[Prepared]) -> list[LedgerTicket]:
@@ -398,12 +371,17 @@ class SegmentLedger(GroupLedger):
         self._rouse()
         return [one.ticket for one in queued]
 
-    def _record_own(self, kind: EventKind, detail: Mapping[str, object]) -> LedgerTicket:
+    def record_own(self, kind: EventKind, detail: Mapping[str, object]) -> LedgerTicket:
+        """Queue an event about the ledger itself. Raises `LedgerDown`."""
         return self.record(Event(kind, self._clock.now(), SELF, subject="ledger", detail=tuple(detail.items())))
 
     def _last_words(self) -> None:
-        if self.state != "down":
-            self._record_own(EventKind.STOPPED, {})
+        if self.state != "down" and self._started:
+            self.record_own(EventKind.STOPPED, {})
+
+    async def _all_written(self) -> None:
+        if self.at_end is not None:
+            await self.at_end()
 
     def _outage_over(self, since: str) -> None:
         detail = (("outage", "nothing could be recorded"), ("since", since))

@@ -6,6 +6,8 @@
 - `lock`: held by the one writer, whose process id it names
 - `reserve`: room on the disk that only the ledger gives up
 - `torn-<seq>-<sha256, 16 digits>`: an incomplete write found after a crash, cut off and kept
+- `tree-<n>`: the Merkle tree over the records' leaves (`tiles`)
+- `checkpoints`, `checkpoint`: what was signed of it, and the last of them as it is exported (`checkpoints`)
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import fcntl
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -30,6 +33,8 @@ _SEGMENT: Final = re.compile(r"segment-([0-9]{12})\.jsonl\Z")
 _HEAD: Final = re.compile(rb"([0-9]{16}) ([0-9a-f]{64})\n\Z")
 #: No record comes near this; a line beyond it is damage, not data.
 LONGEST: Final = 16 * 1024 * 1024
+#: Bytes read at a time; records have two thousand or so.
+_BUFFER: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,14 @@ class Torn:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Where the next record goes: the chain's head, the current segment (None: none yet) and its sound lengths."""
+    """Where the next record goes: the chain's head, the current segment (None: none yet), its sound lengths and its leaves."""
 
     head: Head
     segment: Segment | None
     size: int = 0
     personal_size: int = 0
     torn: Torn | None = None
+    leaves: bytes = b""
 
 
 def segment(directory: Path, first: int) -> Segment:
@@ -78,13 +84,12 @@ def segments(directory: Path) -> list[Segment]:
 def lines(path: Path, start: int = 0) -> Iterator[bytes]:
     """Lines with their newline from byte `start`; the last may lack it. Absent files have none."""
     try:
-        file = path.open("rb")
+        file = path.open("rb", buffering=_BUFFER)
     except FileNotFoundError:
         return
     with file:
         file.seek(start)
-        while line := file.readline(LONGEST):
-            yield line
+        yield from iter(partial(file.readline, LONGEST), b"")
 
 
 def write_head(descriptor: int, head: Head) -> None:
@@ -123,13 +128,14 @@ def find_end(directory: Path) -> End:
 
 
 def _scan(last: Segment, head: Head) -> End:
-    size = 0
+    size, leaves = 0, bytearray()
     for line in lines(last.path):
         after = follow(head, line) if line.endswith(b"\n") else Fault(head.count, "an incomplete record")
         if isinstance(after, Fault):
-            return _torn(last, head, size, after)
+            return replace(_torn(last, head, size, after), leaves=bytes(leaves))
         head, size = after, size + len(line)
-    return End(head, last, size, _personal_size(last, head))
+        leaves += bytes.fromhex(after.leaf)
+    return End(head, last, size, _personal_size(last, head), leaves=bytes(leaves))
 
 
 def _torn(last: Segment, head: Head, size: int, fault: Fault) -> End:

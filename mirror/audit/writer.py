@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from mirror.audit.chain import Head
 from mirror.audit.record import Prepared, Record, seal
 from mirror.audit.segments import Segment, Torn, find_end, lock, segment, write_head
+from mirror.audit.tiles import TreeFiles
+from mirror.audit.tree import WIDTH
 from mirror.core.errors import InputError, LedgerDown, Problem
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class Writer:
         self._reserve: Reserve | None = None  # set while open
         self._next_try = 0.0
         self._curable = True
+        self.tree = TreeFiles(directory)
         self.head = Head()
         self.state = "down"
         self.why = "not open"
@@ -108,6 +111,7 @@ class Writer:
             self._start_segment()
         else:
             self._open_segment(end.segment, end.size, end.personal_size)
+        self.tree.open(end.head.count - len(end.leaves) // WIDTH, end.leaves)
         self._reserve = Reserve(self._directory / "reserve", self._reserve_size)
         self._settle_state()
         return end.torn
@@ -167,6 +171,7 @@ class Writer:
         self._size += len(lines)
         self._personal_size += len(parts)
         self.head = head
+        self.tree.extend([bytes.fromhex(record.leaf) for record in records])
         with suppress(OSError):  # the head may lag; it is written again with the next batch
             write_head(self._head_file, head)
         return records
@@ -174,6 +179,7 @@ class Writer:
     def _write(self, lines: bytes, parts: bytes) -> None:
         if self._size >= self._segment_size:
             os.fsync(self._head_file)
+            self.tree.sync()
             self._start_segment()
         _write_at(self._personal, parts, self._personal_size)
         os.fdatasync(self._personal)
@@ -220,14 +226,16 @@ class Writer:
         self.why = "" if whole else "the disk has no room for the whole reserve"
 
     def close(self) -> None:
-        """Sync the head, release files and lock."""
+        """Sync the head and the tree, release files and lock."""
         if self._head_file >= 0:
             with suppress(OSError):
                 os.fsync(self._head_file)
+            self.tree.sync()
         for descriptor in (self._records, self._personal, self._head_file, self._lock):
             if descriptor >= 0:
                 os.close(descriptor)
         self._records = self._personal = self._head_file = self._lock = -1
+        self.tree.close()
         if self._reserve is not None:
             self._reserve.close()
             self._reserve = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from mirror.cli.holders import holders
+from mirror.cli.ledger_proof import checkpoint, prove, recover, rotate, verify
 from mirror.core.decision import Effect, EventKind
 from mirror.core.errors import InputError, Problem
 
@@ -54,7 +54,7 @@ def _filters(command: F) -> F:
 
 @click.group("ledger")
 def command() -> None:
-    """Read and verify the record of decisions."""
+    """Read, verify and prove the record of decisions."""
 
 
 @command.command()
@@ -99,31 +99,6 @@ def query(
     _print(asyncio.run(_query(config, asked, limit, before)), as_json=as_json)
 
 
-@command.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@_CONFIG
-@click.pass_context
-def verify(ctx: click.Context, as_json: bool, path: Path | None) -> None:
-    """Verify every byte of the ledger; exit 1 and name file, sequence and fault if anything is wrong."""
-    from mirror.audit.check import check
-
-    directory = _directory(_load(ctx, path))
-    if not directory.is_dir():
-        raise InputError([Problem(str(directory), "", "there is no ledger here")])
-    found = check(directory)
-    if as_json:
-        fault = None if found.fault is None else {"seq": found.fault.sequence, "file": found.fault.file, "what": found.fault.what}
-        said = {"records": found.head.count, "head": found.head.leaf, "erased": found.erased, "unfinished": found.unfinished}
-        click.echo(json.dumps({"ok": fault is None, **said, "fault": fault}, ensure_ascii=False))
-    elif found.fault is None:
-        click.echo(f"{found.head.count} records, head {found.head.leaf}")
-    else:
-        click.echo(f"{found.head.count} records are sound; then {found.fault}", err=True)
-    if found.unfinished and not as_json:
-        click.echo(f"after them, left by a crash and never answered: {found.unfinished}", err=True)
-    sys.exit(0 if found.fault is None else 1)
-
-
 def _load(ctx: click.Context, path: Path | None) -> Config:
     from mirror.config import load
 
@@ -163,4 +138,5 @@ def _line(record: Mapping[str, Any]) -> str:
     return "  ".join(part for part in parts if part)
 
 
-command.add_command(holders)
+for one in (verify, prove, checkpoint, rotate, recover, holders):
+    command.add_command(one)

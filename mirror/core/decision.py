@@ -239,9 +239,10 @@ class EventKind(StrEnum):
     FINDING = "finding"  # a reviewer said whether a match on a list is true
     CHANGED = "changed"  # what was handed out would be refused since a card, the catalogue or an inference changed
     SCREENED = "screened"  # a list changed: what that means for those who are asked for here
+    KEY = "key"  # the ledger's signing key was made, rotated or replaced
     STARTED = "started"
     STOPPED = "stopped"
-    RECOVERED = "recovered"  # a torn tail was found and cut
+    RECOVERED = "recovered"  # a torn tail was cut, an outage ended, or a gap to what was published is told of
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ def _keeper(config: Config, base: OwnBackends, metrics: Metrics, rulebook: Ruleb
     return Keeper(
         ledger=base.ledger, flights=base.flights, upstreams=base.upstreams, config=digest_of(config), measure=metrics.parts,
         levelled=levelled, fault=fault, rules=standing_of(rulebook.current, len(rulebook.problems)),
-        commands=base.desk.calls,
+        commands=base.calls, standing=base.checkpointer.condition,
     )  # fmt: skip
 
 

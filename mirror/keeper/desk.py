@@ -118,17 +118,8 @@ class Asked:
     @classmethod
     async def at(cls, folder: Path) -> Asked | None:
         """The desk of whoever owns `folder`; None where nobody listens. Raises `LedgerDown` for one of another release."""
-        try:
-            peer = door.reached(folder)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return None
-        link = Link(peer, {}, {}, lambda: None)
-        try:
-            await link.call("hello", {"role": "command", "slot": 0, "config": "", "version": VERSION})
-        except BaseException:
-            link.close()
-            raise
-        return cls(link)
+        link = await connected(folder)
+        return None if link is None else cls(link)
 
     async def call(self, method: str, *arguments: Any) -> Any:
         """The answer. Raises `Faulty` with what the owner says went wrong, `LedgerDown` where it has ended."""
@@ -152,6 +143,21 @@ class Asked:
     def close(self) -> None:
         """Hang up."""
         self._link.close()
+
+
+async def connected(folder: Path) -> Link | None:
+    """A command's connection to whoever owns `folder`; None where nobody listens. Raises `LedgerDown` for one of another release."""
+    try:
+        peer = door.reached(folder)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    link = Link(peer, {}, {}, lambda: None)
+    try:
+        await link.call("hello", {"role": "command", "slot": 0, "config": "", "version": VERSION})
+    except BaseException:
+        link.close()
+        raise
+    return link
 
 
 class Faulty(MirrorError):

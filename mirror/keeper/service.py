@@ -100,8 +100,10 @@ class Keeper:
         self, *, ledger: SegmentLedger, flights: Flights, upstreams: Mapping[str, Upstream], config: str,
         measure: Callable[[], Any], levelled: Callable[[], Awaitable[None]], fault: Fault, rules: Standing,
         commands: Mapping[str, Answerer] | None = None,
+        standing: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:  # fmt: skip
-        self.commands = commands or {}
+        """`standing` is what health says of the ledger's checkpoints."""
+        self.commands, self._checkpoints = commands or {}, standing
         self.flights, self.config, self.rules = flights, config, Rules(self, rules)
         self._ledger, self._upstreams, self._measure, self._levelled, self._fault = ledger, upstreams, measure, levelled, fault
         self._sessions: set[Session] = set()
@@ -190,6 +192,7 @@ class Keeper:
         standing = self.rules.agreed
         return Reply({
             "ledger": {"state": self._ledger.state, "why": self._ledger.why},
+            "checkpoints": self._checkpoints(),
             "policy": {"digest": standing.policy, "epoch": standing.number, "problems": standing.problems},
             "workers": self.serving(),
         })  # fmt: skip

@@ -77,6 +77,9 @@ class Metrics:
         self.list_alarm = Gauge("mirror_list_alarm", "1 while a list is too old or its newest edition is kept out.", ("list",), registry=self.registry)
         self.epoch = Gauge("mirror_policy_epoch", "How often rules came into force since start.", registry=self.registry)
         self.ledger_up = Gauge("mirror_ledger_up", "1 while events can be recorded.", registry=self.registry)
+        self.signed = Gauge("mirror_ledger_checkpoint_records", "Records of the ledger that the newest checkpoint covers.", registry=self.registry)
+        self.signed_age = Gauge("mirror_ledger_checkpoint_age_seconds", "Time since a checkpoint was last made, or found to cover everything.", registry=self.registry)
+        self.export_alarm = Gauge("mirror_ledger_export_alarm", "1 while a place does not take checkpoints.", ("to",), registry=self.registry)
         self.stored = Gauge("mirror_store_bytes", "Bytes of cached files, and room promised to downloads.", ("what",), registry=self.registry)
         self.evicted = Counter("mirror_evicted", "Files removed to make room.", registry=self.registry)
         self.freed = Counter("mirror_evicted_bytes", "Bytes freed by removing files.", registry=self.registry)
@@ -101,6 +104,13 @@ class Metrics:
             self.list_entries.labels(one.name).set(one.entries)
             self.list_age.labels(one.name).set(one.age.total_seconds() if one.age is not None else 0)
             self.list_alarm.labels(one.name).set(int(one.alarming))
+
+    def checkpoints(self, condition: Mapping[str, Any], age: float) -> None:
+        """Tell how the ledger's checkpoints stand (`Checkpointer.condition`). Places are told by number and kind, as they are configured."""
+        self.signed.set(condition["records"])
+        self.signed_age.set(age)
+        for at, one in enumerate(condition["to"]):
+            self.export_alarm.labels(f"{at}-{one['to'].partition(':')[0]}").set(int(one["state"] != "ok"))
 
     def known_origins(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Tell how many permitted answers there were so far, by (hub, what was known of the origin)."""
@@ -140,7 +150,7 @@ class Metrics:
 
 _OF_LISTS: Final = {"mirror_catalogue_age_seconds": max, "mirror_catalogue_alarm": max, "mirror_list_entries": max, "mirror_list_age_seconds": max, "mirror_list_alarm": max}
 #: Gauges that say how the whole stands, not how much of it there is: how several processes make one value.
-_NOT_SUMS: Final = {"mirror_policy_problems": max, "mirror_policy_waiting": max, **_OF_LISTS, "mirror_policy_epoch": min, "mirror_ledger_up": min, "mirror_index_up": min}
+_NOT_SUMS: Final = {"mirror_policy_problems": max, "mirror_policy_waiting": max, **_OF_LISTS, "mirror_ledger_checkpoint_records": max, "mirror_ledger_checkpoint_age_seconds": max, "mirror_ledger_export_alarm": max, "mirror_policy_epoch": min, "mirror_ledger_up": min, "mirror_index_up": min}
 
 
 def merged(now: Sequence[Any], retired: Sequence[Any]) -> bytes:

@@ -46,6 +46,10 @@ class RecordState(Protocol):
     def why(self) -> str:
         """Why it is not `ok`."""
 
+    @property
+    def signed(self) -> Callable[[], Mapping[str, Any]] | None:
+        """How its checkpoints stand, where this process makes them."""
+
 
 class WatchedIndex(EventIndex, Protocol):
     """The queryable copy of the ledger, and how its database fares."""
@@ -132,6 +136,8 @@ class Own:
             "version": __version__,
             "network": "offline" if self._gateway.offline else "online",
             "ledger": {"state": self._ledger.state, "why": self._ledger.why},
+            # A place that does not take checkpoints is for people to look at; answers do not wait for it.
+            "checkpoints": self._ledger.signed() if self._ledger.signed is not None else None,
             # Not ready would be wrong: without its database the mirror asks the hub as if nothing were known (P9).
             "index": {"state": "down" if self._index.fault else "ok", "why": self._index.fault},
             "policy": {

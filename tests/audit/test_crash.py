@@ -15,22 +15,30 @@ from pathlib import Path
 import pytest
 
 from mirror.audit.check import check
+from mirror.audit.checkpointer import Checkpointer
+from mirror.audit.examine import examine
 from mirror.audit.ledger import SegmentLedger
 from mirror.audit.segments import Reader
+from mirror.trust.machine_key import MachineKey
 from tests.audit.samples import SteppingClock
 
 SEED = 20261122
 
-#: Writes as fast as it can and tells each acknowledged refusal by its id on standard output, unbuffered.
+#: Writes as fast as it can, signs for it every 20 ms, and tells each acknowledged refusal by its id on standard output, unbuffered.
 LOAD = """
 import asyncio, itertools, os, sys
 from pathlib import Path
+from mirror.audit.checkpointer import Checkpointer
 from mirror.audit.ledger import SegmentLedger
+from mirror.trust.machine_key import MachineKey
 from tests.audit.samples import SteppingClock, allowed, decision, refused
 
 async def main():
     ledger = SegmentLedger(Path(sys.argv[1]), SteppingClock(), reserve=1 << 20, segment_size=300_000)
-    await ledger.start()
+    checkpointer = Checkpointer(ledger, MachineKey(Path(sys.argv[1]).with_suffix(".key")), SteppingClock())
+    await ledger.start(admit=checkpointer.admit)
+    await checkpointer.begin()
+    signing = asyncio.create_task(checkpointer.run(0.02))
     numbers = itertools.count(int(sys.argv[2]))
     async def client(kind):
         for number in numbers:
@@ -73,7 +81,9 @@ def _killed(directory: Path, first: int, wait: float) -> dict[str, int]:
 
 async def _restart(directory: Path):
     ledger = SegmentLedger(directory, SteppingClock(), reserve=1 << 20)
-    torn = await ledger.start()
+    checkpointer = Checkpointer(ledger, MachineKey(directory.with_suffix(".key")), SteppingClock())
+    torn = await ledger.start(admit=checkpointer.admit)
+    await checkpointer.begin()
     await ledger.close()
     return torn
 
@@ -95,11 +105,11 @@ def _crashes(tmp_path: Path, rounds: int, seed: int = SEED) -> int:
     promised: dict[str, int] = {}
     for round_ in range(rounds):
         promised |= _killed(directory, round_ * 1_000_000, chance.uniform(0.0, 0.5))
-        left = check(directory)
+        left = examine(directory)
         assert left.fault is None, left.fault
         torn = asyncio.run(_restart(directory))
         assert (torn is not None) == left.unfinished.startswith("torn")
-        after = check(directory)
+        after = examine(directory)
         assert (after.fault, after.unfinished, after.erased) == (None, "", 0), after
     counted = _answers(directory)
     missing = {identity: count for identity, count in promised.items() if counted.get(identity, 0) < count}
@@ -149,7 +159,7 @@ def test_every_torn_length(tmp_path):
             torn = asyncio.run(_restart(copy))
             assert torn is not None
             assert (copy / torn.file).read_bytes() == lines[1][:size]
-            assert [record["kind"] for record in Reader(copy).read(9)] == ["started", "recovered", "started", "stopped"]
+            assert [record["kind"] for record in Reader(copy).read(9)] == ["started", "recovered", "started", "key", "stopped"]
             assert check(copy).fault is None
         else:
             assert check(copy).unfinished.startswith(f"torn: {size} bytes")

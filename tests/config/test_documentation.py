@@ -25,11 +25,14 @@ def keys(kind: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
         if kind is config.Config and part.name == "file":
             continue
         inner = [one for one in typing.get_args(hint) if dataclasses.is_dataclass(one)]
-        if dataclasses.is_dataclass(hint) and hint.__module__ in ("mirror.config", "mirror.config_clients", "mirror.config_lists"):
+        if dataclasses.is_dataclass(hint) and hint.__module__ in ("mirror.config", "mirror.config_clients", "mirror.config_ledger", "mirror.config_lists"):
             yield from keys(hint, f"{prefix}{part.name}.")
         elif hint == config.ClientLimits | None:  # null, or a section of its own
             yield f"{prefix}{part.name}", default(part)
             yield from keys(inner[0], f"{prefix}{part.name}.")
+        elif typing.get_origin(hint) is tuple and inner:  # rows
+            yield f"{prefix}{part.name}", default(part)
+            yield from keys(inner[0], f"{prefix}{part.name}[].")
         elif typing.get_origin(hint) is dict and inner and kind is not config.ClientLimits:
             yield from keys(inner[0], f"{prefix}{part.name}.NAME.")
         else:

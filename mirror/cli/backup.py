@@ -1,0 +1,66 @@
+"""`mirror backup` and `mirror restore`: a verified copy of what cannot be had again, and its way back."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mirror import __version__
+
+if TYPE_CHECKING:
+    from mirror.bundle.backup import Place
+
+
+@click.command("backup")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--without-keys", is_flag=True, help="Leave out the mirror's own keys: who has the copy can sign nothing with it.")
+@click.option("--json", "as_json", is_flag=True, help="The manifest.")
+@click.pass_context
+def backup(ctx: click.Context, folder: Path, without_keys: bool, as_json: bool) -> None:
+    """Copy ledger, evidence, signed statements, index and keys to FOLDER, with the mirror running or not. The cache is left out.
+
+    Keep the configuration and the policy files yourself; policies that were in force are in the evidence.
+    """
+    from mirror.bundle.backup import back_up
+
+    _say(back_up(_place(ctx), folder, datetime.now(UTC), __version__, keys=not without_keys), as_json=as_json)
+
+
+@click.command("restore")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--check", is_flag=True, help="Only verify the backup.")
+@click.option("--json", "as_json", is_flag=True, help="The manifest.")
+@click.pass_context
+def restore(ctx: click.Context, folder: Path, check: bool, as_json: bool) -> None:
+    """Verify the backup in FOLDER and put it where the configuration says; nothing is written over.
+
+    Where checkpoints of later records are known, `mirror serve` refuses to go on until `mirror ledger recover` has told of the gap.
+    """
+    from mirror.bundle import backup as copies
+
+    _say(copies.verify_backup(folder) if check else copies.restore(folder, _place(ctx)), as_json=as_json)
+
+
+def _place(ctx: click.Context) -> Place:
+    from mirror.bundle.backup import Place
+    from mirror.cli.owner import configured
+    from mirror.ledger_wiring import ledger_folder, machine_key_of
+
+    config = configured(ctx.find_object(Path))
+    keys = {"secret.key": config.data / "secret.key", "signing.key": machine_key_of(config).path}
+    keys["signing.key.next"] = keys["signing.key"].with_name(keys["signing.key"].name + ".next")
+    return Place(config.data, ledger_folder(config), keys, config.database is None)
+
+
+def _say(manifest: dict[str, Any], *, as_json: bool) -> None:
+    from mirror.bundle.backup import written
+
+    if as_json:
+        click.echo(json.dumps(manifest, ensure_ascii=False))
+        return
+    for line in written(manifest):
+        click.echo(line)

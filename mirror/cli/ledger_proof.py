@@ -1,0 +1,296 @@
+"""`mirror ledger verify|prove|checkpoint|rotate|recover`: that the record is the one that was signed for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from mirror.core.errors import InputError, LedgerDown, MirrorError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from mirror.audit.checkpointer import Checkpointer
+    from mirror.audit.examine import Examined
+    from mirror.audit.notes import Checkpoint, Verifier
+    from mirror.config import Config
+
+_CONFIG: Final = click.option("-c", "--config", "path", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file.")
+_JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+_KEY: Final = click.option("--key", "key", help="A verifier key (name+id+base64), or a file that holds it.")
+
+
+@click.command()
+@click.option("--since-checkpoint", is_flag=True, help="Only what came after the newest checkpoint; before it, that the tree has its root.")
+@click.option("--checkpoint", "foreign", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A file of checkpoints that was kept elsewhere (repeatable).")
+@_KEY
+@_JSON
+@_CONFIG
+@click.pass_context
+def verify(ctx: click.Context, since_checkpoint: bool, foreign: tuple[Path, ...], key: str | None, as_json: bool, path: Path | None) -> None:
+    """Verify every byte of the ledger, its tree and its checkpoints; exit 1 and name file, sequence and fault if anything is wrong.
+
+    --checkpoint also finds a history that was rewritten as a whole. --key must be among the keys that the ledger's records name.
+    """
+    from mirror.audit.examine import examine
+
+    directory = _folder(_config(ctx, path))
+    known = [(str(file), one) for file in foreign for one in _notes(file)]
+    found = examine(directory, incremental=since_checkpoint, foreign=known, key=_verifier(key))
+    if as_json:
+        click.echo(json.dumps(_told(found), ensure_ascii=False))
+    else:
+        _say(found, len(known))
+    sys.exit(0 if found.fault is None else 1)
+
+
+@click.command()
+@click.argument("decision")
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the proof; else standard output.")
+@click.option("--personal", is_flag=True, help="With who asked, if that was not erased.")
+@click.option("--verifier", type=click.Path(path_type=Path, dir_okay=False), help="Write the program there that checks it anywhere.")
+@_CONFIG
+@click.pass_context
+def prove(ctx: click.Context, decision: str, out: Path | None, personal: bool, verifier: Path | None, path: Path | None) -> None:
+    """Prove that DECISION (its id, or the sequence of a record) stands in the ledger: record, path to the root, signed checkpoint.
+
+    The proof is JSON that `verify_decision.py` checks with Python alone. Where no checkpoint covers the record yet, one is made.
+    """
+    from mirror.audit import verify_decision
+
+    config = _config(ctx, path)
+    proof = asyncio.run(_proof(config, decision, personal=personal))
+    text = json.dumps(proof, ensure_ascii=False, indent=1) + "\n"
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        out.write_text(text, encoding="utf-8")
+    if verifier is not None:
+        verifier.write_bytes(Path(verify_decision.__file__).read_bytes())
+
+
+@click.command()
+@_JSON
+@_CONFIG
+@click.pass_context
+def checkpoint(ctx: click.Context, as_json: bool, path: Path | None) -> None:
+    """Sign for everything that is recorded now, send it where checkpoints go, and print it. Exit 1 if some place did not take it."""
+    made = asyncio.run(_asked(_config(ctx, path), "checkpoint"))
+    failing = [row for row in made["to"] if row["state"] != "ok"]
+    click.echo(json.dumps(made, ensure_ascii=False) if as_json else made["note"], nl=as_json)
+    for row in failing:
+        click.echo(f"{row['to']}: {row['why']}", err=True)
+    sys.exit(1 if failing else 0)
+
+
+@click.command()
+@click.option("--to", "file", type=click.Path(path_type=Path), help="A private key (Ed25519, PKCS #8) to sign from now on; else a new one is made.")
+@_JSON
+@_CONFIG
+@click.pass_context
+def rotate(ctx: click.Context, file: Path | None, as_json: bool, path: Path | None) -> None:
+    """Let another key sign for the ledger from now on. The one in use says so on the record, and is deleted."""
+    pem = None if file is None else _private(file)
+    told = asyncio.run(_asked(_config(ctx, path), "rotate", pem))
+    click.echo(json.dumps(told) if as_json else told["key"])
+
+
+@click.command()
+@click.option("--new-key", is_flag=True, help="The signing key is lost: let a new one take its place, which `verify` will always tell.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@_JSON
+@_CONFIG
+@click.pass_context
+def recover(ctx: click.Context, new_key: bool, yes: bool, as_json: bool, path: Path | None) -> None:
+    """Record that this ledger was set back behind what had been signed for, so that `serve` goes on with it.
+
+    Nothing is made up for: the gap stays on the record for good, with the checkpoint that showed it.
+    """
+    config = _config(ctx, path)
+    _folder(config)
+    if not yes and sys.stdin.isatty():
+        click.confirm("Record the gap and go on with this copy of the ledger?", abort=True, err=True)
+    told = asyncio.run(_recovered(config, new_key=new_key))
+    if as_json:
+        click.echo(json.dumps({"recorded": told}, ensure_ascii=False))
+        return
+    for row in told:
+        click.echo(_recorded(row))
+    if not told:
+        click.echo("nothing to recover from: the ledger is the one that was signed for")
+
+
+def _recorded(row: Mapping[str, Any]) -> str:
+    if "published" in row:
+        return f"gap: records after {row['since']}, up to {row['published']}, are not those that were signed ({row['source']}); the ledger had {row['records']}"
+    return f"key: {row['key']}" if "key" in row else f"set aside: {', '.join(row['set_aside'])}"
+
+
+async def _recovered(config: Config, *, new_key: bool) -> Sequence[Mapping[str, Any]]:
+    from mirror.ledger_wiring import ledger_of
+    from mirror.wiring import SystemClock
+
+    ledger, checkpointer = ledger_of(config, SystemClock())
+    try:
+        return await checkpointer.recover(new_key=new_key)
+    finally:
+        await ledger.close()
+        await checkpointer.close()
+
+
+async def _asked(config: Config, method: str, *arguments: Any) -> dict[str, Any]:
+    """What the ledger's owner answers: the mirror that runs, else this process for as long as it takes."""
+    from mirror.keeper.ledger_desk import AskedLedger, LedgerDesk
+
+    there = await AskedLedger.at(config.data) if config.data.is_dir() else None
+    if there is None:
+        async with _owned(config) as checkpointer:
+            found: dict[str, Any] = await getattr(LedgerDesk(checkpointer), method)(*arguments)
+            return found
+    try:
+        return await there.call(method, *arguments)
+    except LedgerDown as error:
+        raise InputError([Problem(str(config.data), "", f"the mirror ended while it was asked: {error}")]) from error
+    finally:
+        there.close()
+
+
+@asynccontextmanager
+async def _owned(config: Config) -> AsyncIterator[Checkpointer]:
+    from mirror.ledger_wiring import ledger_of
+    from mirror.wiring import SystemClock
+
+    _folder(config)
+    ledger, checkpointer = ledger_of(config, SystemClock())
+    await ledger.open(checkpointer.admit)
+    try:
+        await checkpointer.begin()
+        yield checkpointer
+    finally:
+        await ledger.close()
+        await checkpointer.close()
+
+
+async def _proof(config: Config, decision: str, *, personal: bool) -> dict[str, Any]:
+    from mirror.audit import book
+    from mirror.audit.notes import Checkpoint
+    from mirror.audit.proof import proof_of
+
+    directory = _folder(config)
+    sequence = await _sequence(config, decision)
+    one = book.read(directory / book.FILE).newest
+    if one is None or one.size <= sequence:
+        one = Checkpoint.read((await _asked(config, "checkpoint"))["note"].encode())
+    pages, custody = book.read(directory / book.FILE), _custody()
+    for line in pages.records:
+        custody.add(line)
+    key = custody.in_force(one.size)
+    if key is None:
+        raise InputError([Problem(str(directory), "", "no record names the key that signs: `mirror ledger verify` tells more")])
+    try:
+        return proof_of(directory, sequence, one, key, personal=personal)
+    except ValueError as error:
+        raise NotProven(str(error)) from None
+
+
+class NotProven(MirrorError):
+    """There is no proof; says why."""
+
+
+def _custody() -> Any:
+    from mirror.audit.custody import Custody
+
+    return Custody()
+
+
+async def _sequence(config: Config, decision: str) -> int:
+    """The record in which a decision was made. Raises `InputError`."""
+    from mirror.audit.feed import catch_up
+    from mirror.core.ids import is_ulid
+    from mirror.index.sql import SqlIndex
+
+    if decision.isascii() and decision.isdecimal() and len(decision) < 16:
+        return int(decision)
+    if not is_ulid(decision.upper()):
+        raise InputError([Problem("", "DECISION", f"{decision!r} is neither a decision's id nor a record's sequence")])
+    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
+    try:
+        await catch_up(_folder(config), index)
+        record = await index.find_decision(decision.upper())
+    finally:
+        await index.close()
+    if record is None:
+        raise InputError([Problem("", "DECISION", f"the ledger has no decision {decision.upper()}")])
+    return int(record["seq"])
+
+
+def _config(ctx: click.Context, path: Path | None) -> Config:
+    from mirror.cli.owner import configured
+
+    return configured(path or ctx.find_object(Path))
+
+
+def _folder(config: Config) -> Path:
+    from mirror.ledger_wiring import ledger_folder
+
+    directory = ledger_folder(config)
+    if not directory.is_dir():
+        raise InputError([Problem(str(directory), "", "there is no ledger here")])
+    return directory
+
+
+def _notes(file: Path) -> list[Checkpoint]:
+    from mirror.audit.book import read_notes
+
+    try:
+        return read_notes(file)
+    except (OSError, ValueError) as error:
+        raise InputError([Problem(str(file), "", str(error) or "is no checkpoint")]) from None
+
+
+def _verifier(text: str | None) -> Verifier | None:
+    from mirror.audit.notes import Verifier
+
+    if text is None:
+        return None
+    try:
+        return Verifier.read(Path(text).read_text(encoding="utf-8") if Path(text).is_file() else text)
+    except (OSError, ValueError) as error:
+        raise InputError([Problem("--key", "", str(error))]) from None
+
+
+def _private(file: Path) -> str:
+    from mirror.trust.keyfiles import read_key
+
+    read_key(file, lambda: "")
+    return file.read_text(encoding="ascii")
+
+
+def _told(found: Examined) -> dict[str, Any]:
+    fault = None if found.fault is None else {"seq": found.fault.sequence, "file": found.fault.file, "what": found.fault.what}
+    return {
+        "ok": fault is None, "records": found.head.count, "head": found.head.leaf, "root": found.root.hex(), "erased": found.erased,
+        "unfinished": found.unfinished, "checkpoints": found.checkpoints, "signed": found.signed, "since": found.since,
+        "remarks": found.remarks, "fault": fault,
+    }  # fmt: skip
+
+
+def _say(found: Examined, foreign: int) -> None:
+    if found.fault is None:
+        click.echo(f"{found.head.count} records, head {found.head.leaf}")
+        before = f"; the first {found.since} by their checkpoint alone" if found.since else ""
+        elsewhere = f", and {foreign} from elsewhere" if foreign else ""
+        click.echo(f"root {found.root.hex()}{before}; {found.checkpoints} checkpoint{'' if found.checkpoints == 1 else 's'}{elsewhere}, the newest of {found.signed} records")
+    else:
+        click.echo(f"{found.head.count} records are sound; then {found.fault}", err=True)
+    for remark in found.remarks:
+        click.echo(remark, err=True)
+    if found.unfinished:
+        click.echo(f"after them, left by a crash and never answered: {found.unfinished}", err=True)

@@ -1,0 +1,87 @@
+"""What commands may do to the ledger while a mirror runs: have a checkpoint made, have the key rotated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from mirror.audit.checkpointer import Checkpointer
+from mirror.core.errors import MirrorError
+from mirror.keeper.desk import Faulty, connected
+from mirror.keeper.link import Answerer, Link, Reply
+
+#: Seconds that each place outside may take while somebody waits at a terminal.
+_PATIENCE: Final = 10.0
+
+
+class LedgerDesk:
+    """The owner's side. Values are plain JSON; a private key crosses the socket of our own user only."""
+
+    def __init__(self, checkpointer: Checkpointer) -> None:
+        self._checkpointer = checkpointer
+
+    async def checkpoint(self) -> dict[str, Any]:
+        """Make one now, if anything is new, and have it taken out; how that went."""
+        one = await self._checkpointer.make()
+        await self._checkpointer.deliver(_PATIENCE)
+        return {"note": one.note.data.decode(), "records": one.size, "to": self._checkpointer.condition()["to"]}
+
+    async def rotate(self, key: str | None) -> dict[str, Any]:
+        """Let another key sign from now on: the one of this PEM text, or a new one."""
+        verifier = await self._checkpointer.rotate(None if key is None else _private(key))
+        return {"key": verifier.text}
+
+    @property
+    def calls(self) -> Mapping[str, Answerer]:
+        """What a command may ask over the socket."""
+        return {"ledger": self._answer}
+
+    async def _answer(self, value: Any, _: bytes) -> Reply:
+        """`[method, arguments]`. What went wrong is an answer too: `{"fault": ...}`."""
+        method, arguments = value
+        if method not in ("checkpoint", "rotate"):
+            raise ValueError(f"the ledger has no {method!r}")
+        try:
+            return Reply({"value": await getattr(self, method)(*arguments)})
+        except (MirrorError, OSError) as error:
+            return Reply({"fault": str(error)})
+
+
+def _private(pem: str) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(pem.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise Faulty("is no Ed25519 key")
+    return key
+
+
+class AskedLedger:
+    """The desk of a mirror that runs, from a command."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    @classmethod
+    async def at(cls, folder: Path) -> AskedLedger | None:
+        """The desk of whoever owns `folder`; None where nobody listens. Raises `LedgerDown` for one of another release."""
+        link = await connected(folder)
+        return None if link is None else cls(link)
+
+    async def call(self, method: str, *arguments: Any) -> dict[str, Any]:
+        """The answer. Raises `Faulty` with what the owner says went wrong, `LedgerDown` where it has ended."""
+        told = (await self._link.call("ledger", [method, list(arguments)])).value
+        if "fault" in told:
+            raise Faulty(told["fault"])
+        found: dict[str, Any] = told["value"]
+        return found
+
+    def close(self) -> None:
+        """Hang up."""
+        self._link.close()
