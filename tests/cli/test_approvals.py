@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.mirror import MirrorProcess
+from tests.support.mirror import MirrorProcess, until
 from tests.support.standin.hub import StandInHub, running_hub
 
 TODAY = datetime.now(UTC).date()
@@ -90,6 +90,11 @@ def sign(staff: Staff, person: str, *more: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+def details(staff: Staff, kind: str, subject: str) -> list[dict[str, Any]]:
+    """What the record says of one statement; a running mirror records it beside obeying it."""
+    return [one["detail"] for one in staff.mirror.events() if one["kind"] == kind and one["subject"] == subject]
+
+
 def refusal(staff: Staff, name: str) -> str:
     reply = staff.mirror.get(f"/{name}{FILE}")
     assert reply.status in (403, 451)
@@ -108,8 +113,8 @@ def test_from_refusal_to_waiver_to_rejection(staff: Staff) -> None:
     staff.run("waiver", "reject", asked["id"], "--reason", "over", *staff.key("carol"))
     staff.until("acme/one", 403)
     assert "rejected" in staff.run("waiver", "list").stdout
-    told = [(one["detail"]["outcome"], one["detail"].get("approved_by")) for one in staff.mirror.events() if one["kind"] == "waiver" and one["subject"] == asked["id"]]
-    assert told == [("requested", None), ("approved", ["alice"]), ("rejected", ["carol"])]
+    told = [("requested", None), ("approved", ["alice"]), ("rejected", ["carol"])]
+    until(lambda: [(one["outcome"], one.get("approved_by")) for one in details(staff, "waiver", asked["id"])] == told)
 
 
 def test_a_legal_rule_takes_two_who_did_not_ask(staff: Staff) -> None:
@@ -125,7 +130,7 @@ def test_a_legal_rule_takes_two_who_did_not_ask(staff: Staff) -> None:
     assert staff.status("umbrella/one") == 451
     staff.run("waiver", "approve", asked["id"], *staff.key("carol"))
     staff.until("umbrella/one", 200)
-    detail = [one["detail"] for one in staff.mirror.events() if one.get("subject") == asked["id"]][-1]
+    detail = until(lambda: [one for one in details(staff, "waiver", asked["id"]) if len(one.get("approved_by", ())) == 2])[-1]
     assert (detail["licence"], detail["parties"], detail["approved_by"]) == ("L-7", ["Acme Ltd"], ["alice", "carol"])
 
 
@@ -153,7 +158,7 @@ def test_an_emergency_deny_and_its_end(staff: Staff) -> None:
     assert "lifted" in staff.run("policy", "denies").stdout
     explained = staff.run("policy", "explain", "initech/never", "--json", check=False)
     assert json.loads(explained.stdout)["policy"] == staff.mirror.get("/-/health/ready").json()["policy"]["digest"]
-    assert [one["detail"]["outcome"] for one in staff.mirror.events() if one["kind"] == "emergency"] == ["denied", "lifted"]
+    until(lambda: [one["outcome"] for one in details(staff, "emergency", made["id"])] == ["denied", "lifted"])
 
 
 def test_a_name_without_revision_is_explained_by_what_clients_asked_for(staff: Staff) -> None:
