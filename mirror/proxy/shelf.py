@@ -48,7 +48,7 @@ class Shelf:
         return blob
 
     def expect(self, artifact: Artifact) -> None:
-        """Begin to look for a name that `find` will soon be asked for. What was found too early costs a transfer at worst."""
+        """Begin to look for a name that `find` will soon be asked for."""
         name = artifact.identity
         if name in self._known or name in self._sought:
             return
@@ -90,6 +90,7 @@ class Shelf:
         if entry is None:
             sought = self._sought.pop(artifact.identity, None)
             entry = await (self._entries.get_entry(artifact.identity) if sought is None else sought)
+            entry = self._known.get(artifact.identity, entry)  # it may have come meanwhile
             if entry is not None:
                 self._remember(entry)
         return entry

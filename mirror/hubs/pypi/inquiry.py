@@ -14,6 +14,7 @@ from mirror.core.facts import Fact, Facts
 from mirror.hubs.pypi.claims import attested_claims, ownership_claims
 from mirror.hubs.pypi.documents import decode_object
 from mirror.hubs.pypi.facts import (
+    Declared,
     attestation,
     both,
     from_legacy,
@@ -40,6 +41,7 @@ class Inquiry:
 
     def __init__(self, hub: PypiHub) -> None:
         self._hub = hub
+        self._upstream = _origin(hub.settings.upstreams[0])
 
     async def complete(self, facts: Facts, artifact: Artifact, file: Listed, needs: frozenset[str]) -> Facts:
         """`facts` with those of `needs` that the page does not have. Raises as `PypiHub.page`, and `IntegrityError`."""
@@ -75,7 +77,7 @@ class Inquiry:
                 return with_declared(facts, from_metadata(document.body, source), document.digest.hex)
         raw = await self._legacy_object(artifact)
         if raw is not None:
-            return with_declared(facts, from_legacy(raw[0]), raw[1].digest.hex)
+            return with_declared(facts, self._told(raw[1]), raw[1].digest.hex)
         part = await self._hub.made.by_range(self._hub.target(file.url), file.size) if file.name.endswith(".whl") else None
         return facts if part is None else with_declared(facts, from_metadata(part[0], BY_RANGE), *part[1])
 
@@ -85,7 +87,10 @@ class Inquiry:
             document = await self._hub.legacy(artifact.project.name, artifact.revision)
         except (NotHere, HubSaysNo):
             return None
-        return _object(document.body, _origin(self._hub.settings.upstreams[0])), document
+        return _object(document.body, self._upstream), document
+
+    def _told(self, legacy: Document) -> Declared:
+        return _told(legacy.body, self._upstream)
 
     async def _with_attestation(self, facts: Facts, file: Listed) -> Facts:
         """`attested` is the publisher's identity, unknown where the index advertises one and does not give it."""
@@ -122,7 +127,7 @@ class Inquiry:
             claims += ownership_claims(raw[0])
             sources.append("legacy JSON")
             evidence.append(raw[1].digest.hex)
-        told = from_legacy(raw[0]) if raw is not None else None
+        told = self._told(raw[1]) if raw is not None else None
         if file.has_metadata:
             with suppress(NotHere, HubSaysNo):
                 document = await self._hub.metadata(file)
@@ -157,6 +162,11 @@ class Inquiry:
 def _object(body: bytes, upstream: str) -> Mapping[str, Any]:
     """As `decode_object`, kept for the next question about the same release: to be read only."""
     return decode_object(body, upstream)
+
+
+@lru_cache(maxsize=512)
+def _told(body: bytes, upstream: str) -> Declared:
+    return from_legacy(_object(body, upstream))
 
 
 def _origin(url: str) -> str:
