@@ -497,9 +497,12 @@ def test_a_bad_change_keeps_the_last_good_policy(mirror: MirrorProcess, spoil: C
         mirror.policy_path.write_text(POLICY + f"# {time.time()}\n", encoding="utf-8")
         until(lambda: mirror.get("/-/health/ready").json()["policy"]["problems"] == 0)
     assert mirror.get(refused).status == 403
-    changes = [event["detail"] for event in mirror.events() if event["kind"] == "policy"]
-    assert [change["outcome"] for change in changes[-2:]] == ["rejected", "activated"]
-    assert changes[-2]["problems"]
+
+    def told() -> list[Any]:
+        return [event["detail"] for event in mirror.events() if event["kind"] == "policy"][-2:]
+
+    until(lambda: [change["outcome"] for change in told()] == ["rejected", "activated"])
+    assert told()[0]["problems"]
 
 
 def until(holds: Callable[[], bool]) -> None:
