@@ -40,7 +40,7 @@ def holders(ctx: click.Context, artifact: str | None, rule_id: str | None, since
         raise InputError([Problem("", "ARTIFACT", "name an artifact or --rule, and one of them only")])
     here = path or ctx.find_object(Path)
     config = configuration.load(here, os.environ)
-    epoch = _epoch(here)
+    epoch = epoch_in_force(here)
     chosen = _named(artifact) if artifact is not None else _ruled(epoch, rule_id or "")
     start = datetime.now(UTC) - timedelta(days=since) if since else None
     rows = sorted(_given(config.ledger.path or config.data / "ledger", epoch, chosen, start), key=lambda row: (row["last"], row["artifact"]), reverse=True)
@@ -56,7 +56,7 @@ def _cell(value: object) -> str:
     return ", ".join(map(str, value)) or "-" if isinstance(value, (list, tuple)) else "-" if value in (None, "") else str(value)
 
 
-def _epoch(path: Path | None) -> Epoch:
+def epoch_in_force(path: Path | None) -> Epoch:
     """The rules in force, with what was signed beside them."""
     from mirror import config as configuration
     from mirror.cli.signing import in_force

@@ -2,54 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from mirror.cli.holders import holders
 from mirror.cli.ledger_proof import checkpoint, prove, recover, rotate, verify
-from mirror.core.decision import Effect, EventKind
+from mirror.cli.ledger_query import query
+from mirror.cli.lookback import lookback
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from mirror.config import Config
 
-F = TypeVar("F", bound=Callable[..., Any])
 #: Seconds between looks at a ledger that is being followed.
 _POLL: Final = 0.2
-_FILTERS: Final = {
-    "actor": "who asked, by pseudonym",
-    "group": "a group of the asking side",
-    "publisher": "the publisher's id in the catalogue",
-    "country": "the client's country (ISO 3166-1 alpha-2)",
-    "rule": "a rule that took part",
-    "list": "a list that matched",
-    "artifact": "how the package URL begins",
-    "effect": "allow, warn, review, quarantine or deny",
-    "kind": "allowed, refused, held, steered, repeated, write_refused, …",
-    "since": "from this date or moment on (UTC)",
-    "until": "before this date or moment (UTC)",
-}
-#: A word that no event has would find nothing, and read like an answer.
-_WORDS: Final = {"effect": [effect.word for effect in Effect], "kind": [kind.value for kind in EventKind]}
 _CONFIG: Final = click.option(
     "-c", "--config", "path", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file."
 )
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="JSON Lines (docs/schema/event.json).")
-
-
-def _filters(command: F) -> F:
-    for name, text in reversed(_FILTERS.items()):
-        words = _WORDS.get(name)
-        kind = click.Choice(words, case_sensitive=False) if words else click.STRING
-        command = click.option(f"--{name}", name, type=kind, metavar="WORD" if words else "TEXT", help=text)(command)
-    return command
 
 
 @click.group("ledger")
@@ -83,22 +59,6 @@ def tail(ctx: click.Context, count: int, follow: bool, as_json: bool, path: Path
         return
 
 
-@command.command()
-@_filters
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
-@click.option("--before", type=click.IntRange(0), help="Only events below this sequence (the next page).")
-@_JSON
-@_CONFIG
-@click.pass_context
-def query(
-    ctx: click.Context, /, limit: int, before: int | None, as_json: bool, path: Path | None, **where: str | None
-) -> None:
-    """Print the events for which every given condition holds, newest first."""
-    config = _load(ctx, path)
-    asked = {key: value for key, value in where.items() if value is not None}
-    _print(asyncio.run(_query(config, asked, limit, before)), as_json=as_json)
-
-
 def _load(ctx: click.Context, path: Path | None) -> Config:
     from mirror.config import load
 
@@ -107,19 +67,6 @@ def _load(ctx: click.Context, path: Path | None) -> Config:
 
 def _directory(config: Config) -> Path:
     return config.ledger.path or config.data / "ledger"
-
-
-async def _query(config: Config, where: Mapping[str, str], limit: int, before: int | None) -> Sequence[Mapping[str, Any]]:
-    from mirror.audit.feed import catch_up
-    from mirror.index.sql import SqlIndex
-
-    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
-    try:
-        # The index may lag behind a running mirror by a moment, and by much when none runs.
-        await catch_up(_directory(config), index)
-        return await index.query(where, limit, before)
-    finally:
-        await index.close()
 
 
 def _print(records: Iterable[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -138,5 +85,5 @@ def _line(record: Mapping[str, Any]) -> str:
     return "  ".join(part for part in parts if part)
 
 
-for one in (verify, prove, checkpoint, rotate, recover, holders):
+for one in (query, verify, prove, checkpoint, rotate, recover, holders, lookback):
     command.add_command(one)

@@ -24,7 +24,7 @@ CONFIG: Final = click.option(
     "-c", "--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (else $MIRROR_CONFIG)."
 )
 JSON: Final = click.option("--json", "as_json", is_flag=True, help="JSON; a list becomes JSON Lines.")
-_SPAN: Final = re.compile(r"([0-9]{1,5})\s*([hdw])", re.IGNORECASE)
+_SPAN: Final = re.compile(r"([0-9]{1,5})\s*([hdwy])", re.IGNORECASE)
 _HOURS: Final = {"h": 1, "d": 24, "w": 168}
 
 
@@ -91,10 +91,13 @@ def moment(text: str, option: str) -> datetime:
 
 
 def since(text: str, now: datetime) -> datetime | None:
-    """`30d`, `12h`, `8w`, a date or a time; None for `all`. Raises `InputError`."""
+    """`30d`, `12h`, `8w`, `5y` (by the calendar), a date or a time; None for `all`. Raises `InputError`."""
     if text == "all":
         return None
     if span := _SPAN.fullmatch(text.strip()):
+        if span[2].lower() == "y":
+            years = min(int(span[1]), now.year - 1)
+            return now.replace(year=now.year - years, day=28 if (now.month, now.day) == (2, 29) else now.day)
         return now - timedelta(hours=int(span[1]) * _HOURS[span[2].lower()])
     try:
         return moment(text, "--since")

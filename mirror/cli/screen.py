@@ -91,7 +91,7 @@ def command(ctx: click.Context, /, config_path: Path | None, **given: Any) -> No
     if given["verdicts"]:
         _verdicts(path, as_json=given["as_json"])
         return
-    here = asyncio.run(_here(path, given["chosen"]))
+    here = asyncio.run(against(path, given["chosen"]))
     if given["verdict"]:
         _find(here, **{key: given[key] for key in ("names", "chosen", "verdict", "entry", "by", "reason", "as_json")})
         return
@@ -289,7 +289,7 @@ def _matched(here: Here, name: str, chosen: str, entry: str) -> tuple[Publisher 
 
 def _verdicts(path: Path | None, *, as_json: bool) -> None:
     """Print every finding, the latest last: `counts`, `waiting` for the ledger, `superseded`, or `reopened` because a side changed."""
-    here = asyncio.run(_here(path, ()))
+    here = asyncio.run(against(path, ()))
     everything, recorded = asyncio.run(_findings(here.config))
     latest = {(one.list, one.entry, one.subject): one.id for one in everything}
     for one in everything:
@@ -327,7 +327,8 @@ def _finding_row(finding: Finding, state: str) -> dict[str, Any]:
 # --- what there is ----------------------------------------------------------------------------------------------------------
 
 
-async def _here(path: Path | None, chosen: Sequence[str]) -> Here:
+async def against(path: Path | None, chosen: Sequence[str]) -> Here:
+    """The configured lists (those that are `chosen`, else all), with what reviewers found. Raises `InputError`, also where there are none."""
     from mirror.cli.policy_inputs import kept_out
     from mirror.config import load
     from mirror.lists.editions import previews

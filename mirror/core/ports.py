@@ -359,7 +359,7 @@ class EventIndex(Protocol):
         """The record of one decision."""
 
     async def query(self, where: Mapping[str, str], limit: int, before: int | None) -> Sequence[Mapping[str, object]]:
-        """Newest first. `where` keys: actor, group, publisher, country, rule, list, artifact (prefix), effect, kind, since, until."""
+        """Newest first. `where` keys: actor, group, publisher, country, rule, list, ancestor, artifact (prefix), effect, kind, since, until."""
 
 
 # --- ledger -------------------------------------------------------------------------------------------------------

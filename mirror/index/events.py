@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import zstandard
-from sqlalchemy import ColumnElement, Select, delete, func, select
+from sqlalchemy import delete, func, select
 
-from mirror.core.errors import InputError, Problem
+from mirror.core.questions import OUTCOME_OF, OUTCOMES
 from mirror.index.findings import restored
-from mirror.index.rows import micros
+from mirror.index.questions import LONGEST_ARTIFACT, LONGEST_TERM, Question, ancestor_terms, time_of
 from mirror.index.tables import event_personal, event_records, event_terms, events
 
 if TYPE_CHECKING:
@@ -22,16 +21,11 @@ if TYPE_CHECKING:
     from mirror.index.engine import Database
 
 T = TypeVar("T")
-#: Facets that are one equality each; `artifact` is a prefix, `since` and `until` are times.
-FACETS: Final = ("actor", "group", "publisher", "country", "rule", "list", "effect", "kind")
-KEYS: Final = (*FACETS, "artifact", "since", "until")
 #: What a repeated answer takes over from the decision it repeats.
 _INHERITED: Final = ("publisher", "rule", "list", "effect", "ancestor")
-_LONGEST_TERM: Final = 200
-_LONGEST_ARTIFACT: Final = 500
-#: Up to this many artifacts are sorted; beyond it, walking newest first finds a page sooner.
-_FEW_ARTIFACTS: Final = 20_000
-_FEW: Final = 2_000
+#: Facets that are summed by: an answer that has none of them has the empty term.
+_SUMMED: Final = ("country", "group", "publisher", "rule")
+_CODES: Final = {kind: OUTCOMES.index(word) + 1 for kind, word in OUTCOME_OF.items()}
 _CHUNK: Final = 500
 
 
@@ -71,10 +65,10 @@ class EventTables:
     async def query(self, where: Mapping[str, str], limit: int, before: int | None) -> Sequence[Mapping[str, Any]]:
         """At most `limit` records below sequence `before`, newest first, for which all of `where` holds.
 
-        Keys: `KEYS`. `artifact` is a prefix of the package URL, `since` (inclusive) and `until` (exclusive) are RFC 3339
+        Keys: `questions.KEYS`. `artifact` is a prefix of the package URL, `ancestor` a project (`org/name`, `org/*` or a package URL), `since` (inclusive) and `until` (exclusive) are RFC 3339
         moments or dates in UTC. Raises `InputError` with every fault in `where`.
         """
-        question = _Question.read(where, before)
+        question = Question.read(where, before)
         async with self._database.read() as connection:
             page = await question.page(connection)
             found = [int(row[0]) for row in await connection.execute(page.limit(limit))]
@@ -94,83 +88,6 @@ class EventTables:
             for record in await load_records(connection, sequences):
                 found[record["decision"]["id"]] = record
         return found
-
-
-class _Question:
-    """A query, and how to answer it from an index: driven by its rarest condition, the others probed by key."""
-
-    def __init__(self, terms: Sequence[tuple[str, str]], artifact: str, since: int | None, until: int | None) -> None:
-        self._terms, self._artifact, self._since, self._until = terms, artifact[:_LONGEST_ARTIFACT], since, until
-        self._before: int | None = None
-
-    @classmethod
-    def read(cls, where: Mapping[str, str], before: int | None) -> _Question:
-        """Raises `InputError`."""
-        problems = [Problem("query", key, f"not one of {', '.join(KEYS)}") for key in where if key not in KEYS]
-        times: dict[str, int] = {}
-        for key in ("since", "until"):
-            if key in where:
-                try:
-                    times[key] = _time(where[key])
-                except ValueError:
-                    problems.append(Problem("query", key, f"{where[key]!r} is neither a date nor an RFC 3339 moment"))
-        if problems:
-            raise InputError(problems)
-        terms = [(key, where[key][:_LONGEST_TERM]) for key in FACETS if key in where]
-        question = cls(terms, where.get("artifact", ""), times.get("since"), times.get("until"))
-        question._before = before
-        return question
-
-    async def page(self, connection: AsyncConnection) -> Select[int]:
-        """The sequences that answer, newest first."""
-        counts = [(await self._count(connection, self._having(term), _FEW), term) for term in self._terms]
-        rarest = min(counts, default=None)
-        if self._artifact:
-            named = select(events.c.seq).where(*self._named(indexed=True))
-            many = await self._count(connection, named, _FEW_ARTIFACTS)
-            if many < _FEW_ARTIFACTS and (rarest is None or many <= rarest[0]):
-                # The sum hides the key from the planner, which would otherwise walk all events in order.
-                return self._in_reach(named, events).where(*self._holding(events)).order_by((events.c.seq + 0).desc())
-        if rarest is None:
-            walk = self._in_reach(select(events.c.seq), events)
-            return walk.where(*self._named(indexed=False)).order_by(events.c.seq.desc())
-        driven = self._in_reach(self._having(rarest[1]), event_terms).where(*self._holding(event_terms, rarest[1]))
-        if self._artifact:
-            match = select(events.c.seq).where(events.c.seq == event_terms.c.seq, *self._named(indexed=False))
-            driven = driven.where(match.correlate(event_terms).exists())
-        return driven.order_by(event_terms.c.seq.desc())
-
-    def _having(self, term: tuple[str, str]) -> Select[int]:
-        return select(event_terms.c.seq).where(event_terms.c.facet == term[0], event_terms.c.term == term[1])
-
-    def _holding(self, table: Any, driver: tuple[str, str] | None = None) -> list[ColumnElement[bool]]:
-        conditions: list[ColumnElement[bool]] = []
-        for number, (facet, value) in enumerate(self._terms):
-            if (facet, value) != driver:
-                other = event_terms.alias(f"t{number}")
-                same = select(other.c.seq).where(other.c.facet == facet, other.c.term == value, other.c.seq == table.c.seq)
-                conditions.append(same.correlate(table).exists())
-        return conditions
-
-    def _named(self, *, indexed: bool) -> list[ColumnElement[bool]]:
-        if not self._artifact:
-            return []
-        column: ColumnElement[str] = events.c.artifact if indexed else events.c.artifact.concat("")
-        return [column >= self._artifact, column < self._artifact + "\U0010ffff"]
-
-    def _in_reach(self, statement: Select[int], table: Any) -> Select[int]:
-        if self._before is not None:
-            statement = statement.where(table.c.seq < self._before)
-        if self._since is not None:
-            statement = statement.where(table.c.at >= self._since)
-        if self._until is not None:
-            statement = statement.where(table.c.at < self._until)
-        return statement
-
-    @staticmethod
-    async def _count(connection: AsyncConnection, statement: Select[int], limit: int) -> int:
-        some = statement.limit(limit).subquery()
-        return int((await connection.execute(select(func.count()).select_from(some))).scalar() or 0)
 
 
 class _Rows:
@@ -193,17 +110,20 @@ class _Rows:
         ]
 
     def add(self, record: Mapping[str, Any], repeated: Mapping[str, Any] | None) -> None:
-        seq, at = record["seq"], _time(record["at"])
+        seq, at = record["seq"], time_of(record["at"])
         decision = record.get("decision")
         subject = str(record.get("subject", ""))
         about = decision or (repeated or {}).get("decision") or {}
+        outcome = _CODES.get((repeated or record)["kind"] if record["kind"] == "repeated" else record["kind"], 0)
         artifact = about.get("artifact") or (subject if subject.startswith("pkg:") else None)
         self._events.append(
             {
                 "seq": seq,
                 "at": at,
                 "decision": None if decision is None else decision["id"],
-                "artifact": None if artifact is None else artifact[:_LONGEST_ARTIFACT],
+                "artifact": None if artifact is None else artifact[:LONGEST_ARTIFACT],
+                "outcome": outcome,
+                "requests": record["count"],
             }
         )
         bare, personal = _parted(record)
@@ -213,9 +133,11 @@ class _Rows:
         terms = {(facet, term) for facet, term in _terms(record) if term}
         if repeated is not None:
             terms |= {(facet, term) for facet, term in _terms(repeated) if term and facet in _INHERITED}
+        if outcome:
+            terms |= {(facet, "") for facet in _SUMMED} - {(facet, "") for facet, _ in terms}
         self._terms += [
-            {"facet": facet, "term": term[:_LONGEST_TERM], "seq": seq, "at": at}
-            for facet, term in sorted({(facet, term[:_LONGEST_TERM]) for facet, term in terms})
+            {"facet": facet, "term": term, "seq": seq, "at": at, "outcome": outcome, "requests": record["count"]}
+            for facet, term in sorted({(facet, term[:LONGEST_TERM]) for facet, term in terms})
         ]
 
 
@@ -236,7 +158,8 @@ def _terms(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for match in decision["matches"]:
         yield "list", match["list"]
     for edge in decision["lineage"]:
-        yield "ancestor", edge["to"]
+        for term in ancestor_terms(edge["to"]):
+            yield "ancestor", term
 
 
 def _parted(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -284,12 +207,3 @@ def _chunks(items: Sequence[T]) -> Iterable[Sequence[T]]:
 
 def _dumped(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _time(text: str) -> int:
-    """Microseconds of an RFC 3339 moment, or of a date's first instant in UTC."""
-    if len(text) == len("2026-01-31"):
-        day = date.fromisoformat(text)
-        return micros(datetime(day.year, day.month, day.day, tzinfo=UTC))
-    moment = datetime.fromisoformat(text)
-    return micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))

@@ -9,6 +9,7 @@ from mirror.index.engine import Database, open_database
 from mirror.index.events import EventTables
 from mirror.index.findings import FindingTable
 from mirror.index.holdings import HoldingTables
+from mirror.index.summaries import SummaryTables
 from mirror.index.tokens import TokenTable
 from mirror.index.traffic import TrafficTables
 
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class SqlIndex(CacheTables, HoldingTables, EventTables, TokenTable, FindingTable, TrafficTables):
+class SqlIndex(CacheTables, HoldingTables, EventTables, TokenTable, FindingTable, TrafficTables, SummaryTables):
     """Everything that is kept in a database, on one.
 
     core.ports.DocumentIndex, EntryIndex, HoldingIndex, GrantIndex, PlaceIndex, EventIndex, core.tokens.TokenIndex,
-    core.findings.FindingIndex and core.traffic.TrafficIndex.
+    core.findings.FindingIndex, core.traffic.TrafficIndex and core.questions.SummaryIndex.
     """
 
     def __init__(self, database: Database) -> None:
@@ -30,6 +31,7 @@ class SqlIndex(CacheTables, HoldingTables, EventTables, TokenTable, FindingTable
         TokenTable.__init__(self, database)
         FindingTable.__init__(self, database)
         TrafficTables.__init__(self, database)
+        SummaryTables.__init__(self, database)
 
     @classmethod
     async def open(cls, url: str | None, data: Path) -> SqlIndex:

@@ -120,9 +120,12 @@ events = Table(
     Column("at", BigInteger, nullable=False),
     Column("decision", String(64)),
     Column("artifact", String(500).with_variant(String(500, collation="C"), "postgresql")),
+    Column("outcome", Integer, nullable=False),  # the number in core.questions.OUTCOMES, from 1; 0 answers nobody
+    Column("requests", BigInteger, nullable=False),
     Index("events_by_decision", "decision"),
     Index("events_by_artifact", "artifact", "seq"),
     Index("events_by_time", "seq", "at"),  # covers a walk that looks at times only
+    Index("events_by_moment", "at", "seq"),
 )
 
 #: The record itself without its personal part, compressed JSON.
@@ -141,7 +144,7 @@ event_personal = Table(
     Column("personal", LargeBinary, nullable=False),
 )
 
-#: Everything one can ask by: (facet, term) -> sequences, with the time so that a page is found in the index alone.
+#: Everything one can ask by: (facet, term) -> sequences, with time, outcome and count so that pages and sums are found here alone.
 event_terms = Table(
     "event_terms",
     metadata,
@@ -149,5 +152,7 @@ event_terms = Table(
     Column("term", String(200), primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("at", BigInteger, nullable=False),
+    Column("outcome", Integer, nullable=False),
+    Column("requests", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )

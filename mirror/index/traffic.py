@@ -41,14 +41,14 @@ class TrafficTables:
     async def _publishers(self, start: int) -> list[Seen]:
         at = event_terms.c.at
         wanted = select(event_terms.c.term, func.count(), func.min(at), func.max(at))
-        wanted = wanted.where(event_terms.c.facet == "publisher", at >= start).group_by(event_terms.c.term)
+        wanted = wanted.where(event_terms.c.facet == "publisher", event_terms.c.term != "", at >= start).group_by(event_terms.c.term)
         async with self._database.read() as connection:
             rows = (await connection.execute(wanted)).all()
         return [Seen(term, "", "", (), (), int(count), moment(first), moment(last)) for term, count, first, last in rows]
 
     async def _strangers(self, start: int) -> list[Seen]:
         # Joined and not `not exists`: SQLite would walk all terms of the facet for each row of that.
-        known = select(event_terms.c.seq).where(event_terms.c.facet == "publisher").distinct().subquery()
+        known = select(event_terms.c.seq).where(event_terms.c.facet == "publisher", event_terms.c.term != "").distinct().subquery()
         at, seq = events.c.at, events.c.seq
         wanted = select(events.c.artifact, func.count(), func.min(at), func.max(at), func.max(seq))
         wanted = wanted.select_from(events.outerjoin(known, known.c.seq == seq))

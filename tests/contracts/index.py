@@ -237,6 +237,12 @@ class IndexContract:
             ({"rule": "origin-cn"}, [5, 3, 0]),
             ({"rule": "licence"}, [2]),
             ({"list": "house"}, [5, 3, 0]),
+            ({"ancestor": "acme/solid-7b"}, [6, 5, 3, 2, 0]),
+            ({"ancestor": "pkg:huggingface/Acme/Solid-7B", "country": "DE"}, [2]),
+            ({"ancestor": "ACME/*", "effect": "deny"}, [5, 3, 0]),
+            ({"ancestor": "umbrella/*"}, []),
+            ({"publisher": "", "effect": "allow"}, []),
+            ({"rule": "", "kind": "allowed"}, [6, 1]),
             ({"effect": "deny"}, [5, 3, 0]),
             ({"kind": "repeated"}, [3]),
             ({"artifact": "pkg:pypi/globex-"}, [4, 1]),
@@ -274,8 +280,25 @@ class IndexContract:
     async def test_bad_questions(self, index):
         """Unknown keys and times that are none are all named at once."""
         with pytest.raises(InputError) as caught:
-            await index.query({"colour": "red", "since": "yesterday", "until": "2026-13-01"}, 1, None)
-        assert [problem.place for problem in caught.value.problems] == ["colour", "since", "until"]
+            await index.query({"colour": "red", "since": "yesterday", "until": "2026-13-01", "ancestor": "pkg:npm/x"}, 1, None)
+        assert [problem.place for problem in caught.value.problems] == ["colour", "since", "until", "ancestor"]
+
+    @pytest.mark.parametrize(
+        ("by", "where", "expected"),
+        [
+            ("day", {}, {"2026-11-22": (5, {"allowed": 2, "refused": 7}), "2026-12-02": (1, {"refused": 1}), "2026-12-12": (1, {"allowed": 1})}),
+            ("day", {"rule": "origin-cn", "until": "2026-12-01"}, {"2026-11-22": (2, {"refused": 6})}),
+            ("rule", {}, {"origin-cn": (3, {"refused": 7}), "": (3, {"allowed": 2, "refused": 1}), "licence": (1, {"allowed": 1})}),
+            ("country", {}, {"US": (4, {"allowed": 1, "refused": 7}), "DE": (3, {"allowed": 2, "refused": 1})}),
+            ("publisher", {}, {"acme": (5, {"allowed": 2, "refused": 7}), "": (1, {"refused": 1}), "globex": (1, {"allowed": 1})}),
+            ("group", {"country": "DE"}, {"lab": (3, {"allowed": 2, "refused": 1}), "research": (3, {"allowed": 2, "refused": 1})}),
+            ("group", {"artifact": "pkg:pypi/", "since": "2026-11-22"}, {"lab": (2, {"allowed": 1, "refused": 1}), "research": (2, {"allowed": 1, "refused": 1})}),
+        ],
+    )
+    async def test_sums(self, filled, by, where, expected):
+        """Events and requests by what people ask for: a repeat counts as its decision's answer, one of two groups under both, and nothing is lost."""
+        found = await filled.summed(by, where)
+        assert [(one.term, sum(one.events.values()), one.requests) for one in found] == [(term, *counts) for term, counts in expected.items()]
 
     async def test_forget_and_fill_again(self, filled):
         """An emptied copy is empty and can be filled again."""

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
+from mirror.audit.feed import catch_up
 from mirror.core.errors import InputError
 from mirror.core.nouns import Artifact, Blob, Digest, Entry
 from mirror.core.ports import Grant
@@ -20,6 +21,7 @@ from mirror.index.engine import IndexDown
 from mirror.index.sql import SqlIndex
 from mirror.index.tables import metadata
 from tests.audit.samples import NOW, PROJECT
+from tests.audit.test_feed import written
 from tests.contracts.index import IndexContract, document
 from tests.support.postgresql import running_postgresql
 
@@ -111,6 +113,28 @@ async def test_newer_database_is_left_alone(tmp_path):
         plain.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(IndexDown, match="newer version"):
         await SqlIndex.open(None, tmp_path)
+
+
+async def test_a_copy_of_an_older_release_is_made_anew(tmp_path):
+    """What revision 0004 held of the ledger is gone after the upgrade, the rest is there, and the segments fill the copy as it is now."""
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine
+
+    await written(tmp_path / "ledger", 0, 3)
+    config = Config()
+    config.set_main_option("script_location", os.path.dirname(migrations.__file__))
+    with create_engine(f"sqlite:///{tmp_path / 'index.sqlite'}").begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+        connection.execute(text("INSERT INTO events (seq, at, decision) VALUES (99, 1, 'old')"))
+        connection.execute(text("INSERT INTO event_personal (seq, personal) VALUES (99, 'old')"))
+        connection.execute(text("INSERT INTO pins (key, pattern, reason, at) VALUES ('k', 'acme/*', 'kept', 1)"))
+    index = await SqlIndex.open(None, tmp_path)
+    assert (await index.last_sequence(), [pin.pattern for pin in await index.pins()]) == (-1, ["acme/*"])
+    assert await catch_up(tmp_path / "ledger", index) == 5
+    assert [one["seq"] for one in await index.query({"ancestor": "acme/*"}, 9, None)] == [3, 2, 1]
+    await index.close()
 
 
 async def test_damaged_sqlite_is_set_aside(tmp_path):
