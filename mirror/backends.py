@@ -106,7 +106,7 @@ async def own_backends(
     index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
     opened.push_async_callback(index.close)
     detail = {"version": __version__, "policy": epoch.policy.digest}
-    ledger, checkpointer = await begin_record(config, clock, detail, index, opened)
+    ledger, checkpointer, sinks = await begin_record(config, clock, detail, index, opened)
     upstreams = {name: upstream_for(name, row, config) for name, row in config.hubs.items()}
     for upstream in upstreams.values():
         opened.push_async_callback(upstream.close)
@@ -120,6 +120,7 @@ async def own_backends(
     desk = await _upkeep(config, clock, index, store, flights, recorder, metrics, opened)
     opened.push_async_callback(flights.close)
     metrics.before_reading(lambda: metrics.checkpoints(checkpointer.condition(), checkpointer.age))
+    metrics.before_reading(lambda: metrics.sinks((one.name, one.lag, one.age, one.failing) for one in sinks.all))
     return OwnBackends(index, ledger, upstreams, store, flights, recorder, desk, checkpointer)
 
 

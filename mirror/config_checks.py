@@ -183,8 +183,6 @@ def _absent(config: Config, fault: Fault) -> Iterator[Problem]:
     """Keys of the surface whose power is not in this release: refused, rather than silently without effect."""
     if config.store.url is not None:
         yield fault("store.url", "this release keeps blobs on a local disk; object storage is not in it")
-    if config.ledger.sinks:
-        yield fault("ledger.sinks", "this release keeps the ledger on its own disk; sinks are not in it")
     database = config.database.reveal() if config.database else ""
     if database and not database.startswith(("postgresql://", "sqlite://")):
         yield fault("database", "expected postgresql://… or null")

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from mirror.config_values import Duration, Hidden, Located, Size, Url
+from mirror.core.decision import Effect, EventKind
 from mirror.core.errors import Problem
 
 #: A log's name in its checkpoints (C2SP signed-note): no space, no plus sign.
 _ORIGIN: Final = re.compile(r"[!-*,-~]{1,200}")
 _KINDS: Final = ("file", "git", "webhook", "syslog")
+#: A sink's name is that of its cursor's file.
+_SINK: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.1
+_PORTS: Final = {"tcp": 514, "tls": 6514, "http": 80, "https": 443}
+_WHERE: Final = "expected tcp://host:514, tls://host:6514, https://… or file:/path; secrets belong into headers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,26 @@ class CheckpointsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkConfig:
+    """One receiver of a copy of the ledger. `kinds` and `effects` empty are all of them.
+
+    `begin` is where a new sink begins: with the first record (`start`) or with the next one (`now`). `cert` and `key` are shown to
+    the receiver, `ca` is trusted beside the system's own.
+    """
+
+    name: str
+    to: str
+    format: Literal["ocsf", "ecs", "cef", "rfc5424", "native"] = "ocsf"
+    kinds: tuple[str, ...] = ()
+    effects: tuple[str, ...] = ()
+    begin: Literal["start", "now"] = "start"
+    ca: Located | None = None
+    cert: Located | None = None
+    key: Located | None = None
+    headers: dict[str, Hidden] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerConfig:
     """The record. `path` None is `ledger` under `data`; `origin` None is a name that is made up once."""
 
@@ -49,13 +75,31 @@ class LedgerConfig:
     checkpoint_every: Duration = timedelta(minutes=15)
     origin: str | None = None
     checkpoints: CheckpointsConfig = CheckpointsConfig()
-    sinks: tuple[dict[str, str], ...] = ()
+    sinks: tuple[SinkConfig, ...] = ()
 
 
 def ledger_located(config: LedgerConfig, at: Callable[[Path | None], Path | None]) -> LedgerConfig:
     """`config` with absolute paths."""
     to = tuple(replace(one, file=at(one.file), git=at(one.git)) for one in config.checkpoints.to)
-    return replace(config, path=at(config.path), checkpoints=CheckpointsConfig(to))
+    sinks = tuple(replace(one, to=_sink_located(one.to, at), ca=at(one.ca), cert=at(one.cert), key=at(one.key)) for one in config.sinks)
+    return replace(config, path=at(config.path), checkpoints=CheckpointsConfig(to), sinks=sinks)
+
+
+def _sink_located(to: str, at: Callable[[Path | None], Path | None]) -> str:
+    path = to.removeprefix("file:")
+    return f"file:{at(Path(path))}" if to.startswith("file:") and path else to
+
+
+def sink_address(to: str) -> tuple[str, str, int]:
+    """Scheme, host and port of where a sink leads; host is the path of a file. Raises `ValueError`."""
+    if to.startswith("file:/"):
+        return "file", to.removeprefix("file:"), 0
+    parts = urlsplit(to)
+    if parts.scheme not in _PORTS or not parts.hostname or parts.port == 0 or parts.username is not None or parts.query or parts.fragment:
+        raise ValueError(_WHERE)
+    if (parts.scheme in ("tcp", "tls") and parts.path.strip("/")) or re.search(r"\s", to):
+        raise ValueError(_WHERE)
+    return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
 
 
 def ledger_checked(config: LedgerConfig, fault: Callable[[str, str], Problem]) -> Iterator[Problem]:
@@ -66,6 +110,12 @@ def ledger_checked(config: LedgerConfig, fault: Callable[[str, str], Problem]) -
         yield fault("ledger.checkpoint_every", "expected at least 1s")
     for at, one in enumerate(config.checkpoints.to):
         yield from _target(one, f"ledger.checkpoints.to[{at}]", fault)
+    seen: set[str] = set()
+    for at, sink in enumerate(config.sinks):
+        yield from _sink(sink, f"ledger.sinks[{at}]", fault)
+        if sink.name in seen:
+            yield fault(f"ledger.sinks[{at}].name", f"another sink is called {sink.name!r}")
+        seen.add(sink.name)
 
 
 def _target(one: CheckpointTarget, place: str, fault: Callable[[str, str], Problem]) -> Iterator[Problem]:
@@ -86,3 +136,30 @@ def _is_syslog(url: str) -> bool:
         return parts.scheme in ("udp", "tcp") and bool(parts.hostname) and parts.port != 0 and not parts.path.strip("/") and not parts.query
     except ValueError:
         return False
+
+
+def _sink(one: SinkConfig, place: str, fault: Callable[[str, str], Problem]) -> Iterator[Problem]:
+    if not _SINK.fullmatch(one.name):
+        yield fault(f"{place}.name", "expected small letters, digits, dashes and underscores")
+    try:
+        scheme = sink_address(one.to)[0]
+    except ValueError:
+        yield fault(f"{place}.to", _WHERE)
+        scheme = ""
+    words = (("kinds", one.kinds, [kind.value for kind in EventKind]), ("effects", one.effects, [effect.word for effect in Effect]))
+    for key, stated, known in words:
+        for word in sorted(set(stated) - set(known)):
+            yield fault(f"{place}.{key}", f"there is no {word!r}; there are: {', '.join(known)}")
+    for key in ("ca", "cert", "key"):
+        path = getattr(one, key)
+        if path is not None and scheme not in ("tls", "https", ""):
+            yield fault(f"{place}.{key}", "goes with tls:// and https://")
+        elif path is not None and not path.is_file():
+            yield fault(f"{place}.{key}", f"there is no file {path}")
+    if one.key is not None and one.cert is None:
+        yield fault(f"{place}.key", "is the key of the certificate in `cert`")
+    if one.headers and scheme not in ("http", "https", ""):
+        yield fault(f"{place}.headers", "go with https://")
+    for name, value in one.headers.items():
+        if not _HEADER.fullmatch(name) or re.search(r"[\r\n\0]", value.reveal()):
+            yield fault(f"{place}.headers.{name}", "is no header")

@@ -1,4 +1,4 @@
-"""The ledger, wired: where it lies, whose key signs for it, and who gets its checkpoints."""
+"""The ledger, wired: where it lies, whose key signs for it, and who gets its checkpoints and copies of its events."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from mirror import __version__
 from mirror.audit.checkpointer import Checkpointer
 from mirror.audit.exporters import FileExporter, GitExporter, SyslogExporter, WebhookExporter
 from mirror.audit.feed import Feed
 from mirror.audit.ledger import SegmentLedger
+from mirror.audit.passage import Choice
+from mirror.audit.receivers import FileReceiver, StreamReceiver, WebReceiver, Writing
+from mirror.audit.sinks import Sink, Sinks
+from mirror.audit.streams import Identity
+from mirror.config_ledger import sink_address
 from mirror.core.ports import Clock, EventIndex
 from mirror.trust.machine_key import MachineKey
 
@@ -21,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mirror.audit.outlets import Exporter
+    from mirror.audit.receivers import Receiver
     from mirror.config import Config
-    from mirror.config_ledger import CheckpointTarget
+    from mirror.config_ledger import CheckpointTarget, SinkConfig
 
 #: The file of the key that is made where none is configured.
 OWN_KEY: Final = "signing.key"
@@ -60,16 +67,46 @@ def ledger_of(config: Config, clock: Clock, on_durable: Callable[[int], None] | 
     return ledger, checkpointer
 
 
+def receiver_of(sink: SinkConfig, config: Config) -> Receiver:
+    """What takes events to one place."""
+    scheme, host, port = sink_address(sink.to)
+    writing = Writing(sink.format, __version__, urlsplit(config.listen.public_url or "").hostname or "")
+    identity = Identity(sink.ca or config.outbound.ca, sink.cert, sink.key)
+    if scheme == "file":
+        return FileReceiver(Path(host), writing)
+    if scheme in ("tcp", "tls"):
+        return StreamReceiver(host, port, writing, identity if scheme == "tls" else None)
+    headers = {name: value.reveal() for name, value in sink.headers.items()}
+    return WebReceiver(sink.to, f"{scheme}://{urlsplit(sink.to).netloc}", writing, headers, identity, config.outbound.proxy)
+
+
+def sinks_of(config: Config, clock: Clock) -> Sinks:
+    """Copies of the ledger on their way out; none has begun."""
+    return Sinks(
+        Sink(
+            one.name, ledger_folder(config), receiver_of(one, config), clock, Choice(frozenset(one.kinds), frozenset(one.effects)),
+            whole=one.begin == "start",
+        )
+        for one in config.ledger.sinks
+    )  # fmt: skip
+
+
 async def begin_record(
     config: Config, clock: Clock, detail: Mapping[str, object], index: EventIndex, opened: AsyncExitStack
-) -> tuple[SegmentLedger, Checkpointer]:
-    """Open the ledger for a run of the mirror, sign for it, and let the index follow it, until `opened` is closed.
+) -> tuple[SegmentLedger, Checkpointer, Sinks]:
+    """Open the ledger for a run of the mirror, sign for it, and let index and sinks follow it, until `opened` is closed.
 
     Then the last checkpoint is of the last record, and the index has that too. Raises `InputError` where this is not the
     ledger that was signed for.
     """
     feed = Feed(ledger_folder(config), index)
-    ledger, checkpointer = ledger_of(config, clock, feed.advance)
+    sinks = sinks_of(config, clock)
+
+    def durable(count: int) -> None:
+        feed.advance(count)
+        sinks.advance(count)
+
+    ledger, checkpointer = ledger_of(config, clock, durable)
     await ledger.start(detail, checkpointer.admit)
     following = asyncio.create_task(feed.run(), name="index follows ledger")
 
@@ -78,10 +115,12 @@ async def begin_record(
         await following
 
     opened.push_async_callback(checkpointer.close)
+    opened.push_async_callback(sinks.close)
     opened.push_async_callback(level)
-    ledger.at_end, ledger.signed = checkpointer.last, checkpointer.condition
+    ledger.at_end, ledger.signed, ledger.delivered = checkpointer.last, checkpointer.condition, sinks.records
     opened.push_async_callback(ledger.close)
     await checkpointer.begin()
+    sinks.begin(ledger.head.count)
     making = asyncio.create_task(checkpointer.run(config.ledger.checkpoint_every.total_seconds()), name="checkpoints")
 
     async def halt() -> None:
@@ -89,4 +128,4 @@ async def begin_record(
         await asyncio.wait({making})
 
     opened.push_async_callback(halt)
-    return ledger, checkpointer
+    return ledger, checkpointer, sinks

@@ -7,16 +7,16 @@ import base64
 import fcntl
 import os
 import socket
-import ssl
 import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from mirror.audit.notes import Checkpoint, notes_in
 from mirror.audit.outlets import ExportFailed
+from mirror.audit.posting import post
+from mirror.audit.streams import Identity, deliver
+from mirror.audit.syslog import framed, message
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,9 +30,6 @@ _GIT: Final = (
     "git", "-c", "user.name=entrepot", "-c", "user.email=ledger@localhost", "-c", "commit.gpgSign=false", "-c", "core.hooksPath=/dev/null",
     "-c", "core.askPass=false", "-c", "maintenance.auto=false",
 )  # fmt: skip
-#: RFC 5424: facility 13 (log audit), severity 5 (notice). The enterprise number is the one of RFC 5612, for examples.
-_PRIORITY: Final = 13 * 8 + 5
-_ELEMENT: Final = "checkpoint@32473"
 
 
 def last_of(data: bytes) -> Checkpoint | None:
@@ -150,21 +147,12 @@ class WebhookExporter:
 
     async def send(self, one: Checkpoint, at: datetime) -> None:
         """See `Exporter`."""
-        headers = {"Content-Type": "text/plain; charset=utf-8", "User-Agent": "entrepot"}
+        headers = {"Content-Type": "text/plain; charset=utf-8"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
-        context = ssl.create_default_context()
-        if self._ca is not None:
-            context.load_verify_locations(self._ca)
-        try:
-            async with (
-                aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session,
-                session.post(self._url, data=one.note.data, headers=headers, proxy=self._proxy, allow_redirects=False) as answer,
-            ):
-                if not 200 <= answer.status < 300:
-                    raise ExportFailed(f"answered {answer.status}")
-        except aiohttp.ClientError as error:
-            raise ExportFailed(f"{type(error).__name__}: {error}") from None
+        status = await post(self._url, one.note.data, headers, identity=Identity(self._ca), proxy=self._proxy)
+        if not 200 <= status < 300:
+            raise ExportFailed(f"answered {status}")
 
     def newest(self) -> Checkpoint | None:
         """It cannot be asked."""
@@ -181,20 +169,14 @@ class SyslogExporter:
 
     async def send(self, one: Checkpoint, at: datetime) -> None:
         """See `Exporter`."""
-        message = syslog_message(one, at, socket.gethostname())
+        sent = syslog_message(one, at, socket.gethostname())
         if self._scheme == "udp":
             loop = asyncio.get_running_loop()
             transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=(self._host, self._port))
-            transport.sendto(message)
+            transport.sendto(sent)
             transport.close()
             return
-        _, writer = await asyncio.open_connection(self._host, self._port)
-        try:
-            writer.write(b"%d %b" % (len(message), message))
-            await writer.drain()
-        finally:
-            writer.close()
-            await writer.wait_closed()
+        await deliver(self._host, self._port, framed(sent))
 
     def newest(self) -> Checkpoint | None:
         """It cannot be asked."""
@@ -207,13 +189,4 @@ def syslog_message(one: Checkpoint, at: datetime, host: str) -> bytes:
     origin, size, root = one.note.text.split("\n")[:3]
     signed = base64.b64encode(identity + signature).decode()
     values = {"origin": origin, "size": size, "root": root, "signer": name, "signature": signed}
-    data = " ".join(f'{key}="{_escaped(value)}"' for key, value in values.items())
-    text = f"<{_PRIORITY}>1 {at:%Y-%m-%dT%H:%M:%S.%fZ} {host or '-'} entrepot - checkpoint [{_ELEMENT} {data}] checkpoint of {size} records of {origin}"
-    return text.encode()
-
-
-def _escaped(value: str) -> str:
-    for one in '\\"]':  # RFC 5424 section 6.3.3
-        value = value.replace(one, "\\" + one)
-    return value
-
+    return message(at, host, "checkpoint", "checkpoint", values, f"checkpoint of {size} records of {origin}")

@@ -96,6 +96,8 @@ class GroupLedger:
         self._down_since = ""
         #: What health says of the ledger's checkpoints, where this process makes them.
         self.signed: Callable[[], Mapping[str, Any]] | None = None
+        #: What health says of the ledger's sinks, where this process has them.
+        self.delivered: Callable[[], Sequence[Mapping[str, Any]]] | None = None
 
     @property
     def state(self) -> str:

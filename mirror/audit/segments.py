@@ -7,6 +7,7 @@
 - `reserve`: room on the disk that only the ledger gives up
 - `torn-<seq>-<sha256, 16 digits>`: an incomplete write found after a crash, cut off and kept
 - `tree-<n>`: the Merkle tree over the records' leaves (`tiles`)
+- `sinks/`: how far each copy has got (`cursors`)
 - `checkpoints`, `checkpoint`: what was signed of it, and the last of them as it is exported (`checkpoints`)
 """
 

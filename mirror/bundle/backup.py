@@ -16,7 +16,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.audit import book
+from mirror.audit import book, cursors
 from mirror.audit.examine import examine
 from mirror.audit.segments import find_end, segments
 from mirror.core.canonical import instant
@@ -150,6 +150,9 @@ def _copy_index(path: Path, target: Path) -> None:
 def _copy_ledger(ledger: Path, target: Path) -> None:
     """What says how far it goes first, then the records, then their personal parts, which are written before them."""
     target.mkdir(parents=True, exist_ok=True, mode=0o750)
+    for path in _files(ledger / cursors.FOLDER):
+        if not path.name.startswith("."):
+            _copy(path, target / cursors.FOLDER / path.name)
     for name in _LEDGER_FILES:
         if (ledger / name).exists():
             _copy(ledger / name, target / name)

@@ -14,6 +14,7 @@ import click
 from mirror.cli.holders import holders
 from mirror.cli.ledger_proof import checkpoint, prove, recover, rotate, verify
 from mirror.cli.ledger_query import query
+from mirror.cli.ledger_sinks import sinks
 from mirror.cli.lookback import lookback
 from mirror.core.errors import InputError, Problem
 
@@ -85,5 +86,5 @@ def _line(record: Mapping[str, Any]) -> str:
     return "  ".join(part for part in parts if part)
 
 
-for one in (query, verify, prove, checkpoint, rotate, recover, holders, lookback):
+for one in (query, verify, prove, checkpoint, rotate, recover, sinks, holders, lookback):
     command.add_command(one)

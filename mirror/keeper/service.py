@@ -193,6 +193,7 @@ class Keeper:
         return Reply({
             "ledger": {"state": self._ledger.state, "why": self._ledger.why},
             "checkpoints": self._checkpoints(),
+            "sinks": self._ledger.delivered() if self._ledger.delivered is not None else [],
             "policy": {"digest": standing.policy, "epoch": standing.number, "problems": standing.problems},
             "workers": self.serving(),
         })  # fmt: skip

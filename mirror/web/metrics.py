@@ -80,6 +80,9 @@ class Metrics:
         self.signed = Gauge("mirror_ledger_checkpoint_records", "Records of the ledger that the newest checkpoint covers.", registry=self.registry)
         self.signed_age = Gauge("mirror_ledger_checkpoint_age_seconds", "Time since a checkpoint was last made, or found to cover everything.", registry=self.registry)
         self.export_alarm = Gauge("mirror_ledger_export_alarm", "1 while a place does not take checkpoints.", ("to",), registry=self.registry)
+        self.sink_lag = Gauge("mirror_ledger_sink_lag_records", "Records that a sink has not delivered yet.", ("sink",), registry=self.registry)
+        self.sink_age = Gauge("mirror_ledger_sink_lag_seconds", "Age of the oldest event that a sink is trying to deliver.", ("sink",), registry=self.registry)
+        self.sink_alarm = Gauge("mirror_ledger_sink_alarm", "1 while the receiver of a sink does not take events.", ("sink",), registry=self.registry)
         self.stored = Gauge("mirror_store_bytes", "Bytes of cached files, and room promised to downloads.", ("what",), registry=self.registry)
         self.evicted = Counter("mirror_evicted", "Files removed to make room.", registry=self.registry)
         self.freed = Counter("mirror_evicted_bytes", "Bytes freed by removing files.", registry=self.registry)
@@ -111,6 +114,13 @@ class Metrics:
         self.signed_age.set(age)
         for at, one in enumerate(condition["to"]):
             self.export_alarm.labels(f"{at}-{one['to'].partition(':')[0]}").set(int(one["state"] != "ok"))
+
+    def sinks(self, standing: Iterable[tuple[str, int, float, bool]]) -> None:
+        """Tell how copies of the ledger get on: of each sink its name, how many records and seconds it is behind, and whether it fails."""
+        for name, lag, age, failing in standing:
+            self.sink_lag.labels(name).set(lag)
+            self.sink_age.labels(name).set(age)
+            self.sink_alarm.labels(name).set(int(failing))
 
     def known_origins(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Tell how many permitted answers there were so far, by (hub, what was known of the origin)."""
@@ -150,7 +160,7 @@ class Metrics:
 
 _OF_LISTS: Final = {"mirror_catalogue_age_seconds": max, "mirror_catalogue_alarm": max, "mirror_list_entries": max, "mirror_list_age_seconds": max, "mirror_list_alarm": max}
 #: Gauges that say how the whole stands, not how much of it there is: how several processes make one value.
-_NOT_SUMS: Final = {"mirror_policy_problems": max, "mirror_policy_waiting": max, **_OF_LISTS, "mirror_ledger_checkpoint_records": max, "mirror_ledger_checkpoint_age_seconds": max, "mirror_ledger_export_alarm": max, "mirror_policy_epoch": min, "mirror_ledger_up": min, "mirror_index_up": min}
+_NOT_SUMS: Final = {"mirror_policy_problems": max, "mirror_policy_waiting": max, **_OF_LISTS, "mirror_ledger_checkpoint_records": max, "mirror_ledger_checkpoint_age_seconds": max, "mirror_ledger_export_alarm": max, "mirror_ledger_sink_lag_records": max, "mirror_ledger_sink_lag_seconds": max, "mirror_ledger_sink_alarm": max, "mirror_policy_epoch": min, "mirror_ledger_up": min, "mirror_index_up": min}
 
 
 def merged(now: Sequence[Any], retired: Sequence[Any]) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -49,6 +49,10 @@ class RecordState(Protocol):
     @property
     def signed(self) -> Callable[[], Mapping[str, Any]] | None:
         """How its checkpoints stand, where this process makes them."""
+
+    @property
+    def delivered(self) -> Callable[[], Sequence[Mapping[str, Any]]] | None:
+        """How its sinks stand, where this process has them."""
 
 
 class WatchedIndex(EventIndex, Protocol):
@@ -138,6 +142,7 @@ class Own:
             "ledger": {"state": self._ledger.state, "why": self._ledger.why},
             # A place that does not take checkpoints is for people to look at; answers do not wait for it.
             "checkpoints": self._ledger.signed() if self._ledger.signed is not None else None,
+            "sinks": self._ledger.delivered() if self._ledger.delivered is not None else [],
             # Not ready would be wrong: without its database the mirror asks the hub as if nothing were known (P9).
             "index": {"state": "down" if self._index.fault else "ok", "why": self._index.fault},
             "policy": {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mirror import config
-from mirror.config_values import shown
+from mirror.config_values import Secret, shown
 from mirror.decode import written
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
@@ -24,7 +24,7 @@ def keys(kind: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
         hint = hints[part.name]
         if kind is config.Config and part.name == "file":
             continue
-        inner = [one for one in typing.get_args(hint) if dataclasses.is_dataclass(one)]
+        inner = [one for one in typing.get_args(hint) if dataclasses.is_dataclass(one) and one is not Secret]
         if dataclasses.is_dataclass(hint) and hint.__module__ in ("mirror.config", "mirror.config_clients", "mirror.config_ledger", "mirror.config_lists"):
             yield from keys(hint, f"{prefix}{part.name}.")
         elif hint == config.ClientLimits | None:  # null, or a section of its own
