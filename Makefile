@@ -37,11 +37,11 @@ check: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check ## check, then the tests (about 12 minutes on 2 cores; ARGS="-k name" for some of them)
+test: check ## check, then the tests (about 7 minutes on 2 cores; ARGS="-k name" for some of them)
 	$(BIN)/python -m tests.support.suite $(ARGS)
 
 conformance: $(STAMP) ## run what the conformance table claims, and write docs/protocols/conformance.md and differences.md
-	$(BIN)/pytest -m proves --numprocesses 2 --dist loadfile --conformance docs/protocols/conformance.md $(ARGS)
+	$(BIN)/pytest -m proves --numprocesses 2 --dist loadfile --conformance=docs/protocols/conformance.md $(ARGS)
 	$(BIN)/python -m tests.conformance.differences
 
 torture: $(STAMP) ## full counts of kills, faults, states and spellings; writes docs/torture-last-run.txt
