@@ -335,6 +335,7 @@ async def _build(
         places=index,
         offline=offline,
     )
+    opened.push_async_callback(gateway.written)
     opened.push_async_callback(gateway.offer_substitutes(index).close)
     await findings_ready(rulebook, index, ledger if share is None or share.first else None, clock)
     await keep_rules(recorder, rulebook.current, store_of(config.data))

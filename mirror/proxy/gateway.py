@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mirror.core.actor import Actor, Credential
-from mirror.core.decision import Admission, Basis, Effect, EventKind, RequestInfo, Verdict
+from mirror.core.decision import Admission, Basis, Effect, EventKind, Mode, RequestInfo, Verdict
 from mirror.core.errors import IntegrityError, NotHere, Refused
 from mirror.core.facts import Facts
 from mirror.core.http import cache_status
 from mirror.core.nouns import Artifact, Blob, Document, DocumentKey, Project
-from mirror.core.ports import Answer, Ask, Body, Clock, EventIndex, GrantIndex, Hub, PlaceIndex, Source
+from mirror.core.ports import Answer, Ask, Body, Clock, EventIndex, Grant, GrantIndex, Hub, PlaceIndex, Source
 from mirror.policy.derive import derive
 from mirror.policy.epoch import Epoch
 from mirror.policy.evaluate import evaluate
@@ -70,6 +70,7 @@ class Gateway:
         self._underway = Underway(epoch, self._hubs, recorder, clock)
         self._landing: dict[str, dict[str, tuple[Artifact, Source]]] = {}
         self._issuer = object()
+        self._behind: set[asyncio.Task[None]] = set()
         self.substitutes: Substitutes | None = None
         flights.on_landed = self._landed
         flights.on_fault = self._fault
@@ -135,6 +136,13 @@ class Gateway:
         epoch = self._epoch()
         complete = derive(facts, artifact, epoch.catalogue, epoch.lineage)
         return evaluate(epoch.policy, artifact, complete, actor, self.clock.now())
+
+    def refuses_unseen(self, actor: Actor, artifact: Artifact) -> bool:
+        """Whether name and publisher are enough for a refusal, before anything is asked for: a rule that is sure of them, or no permission."""
+        epoch = self._epoch()
+        verdict = evaluate(epoch.policy, artifact, derive(Facts(), artifact, epoch.catalogue, epoch.lineage), actor, self.clock.now())
+        sure = [hit for hit in verdict.rules if hit.mode is Mode.ENFORCE and not (hit.exception or hit.unknown or hit.effect.serves)]
+        return bool(sure) or not (verdict.effect.serves or epoch.policy.permits_by_default)
 
     def reaching(self, actor: Actor, whole: Artifact, facts: Facts) -> Rule | None:
         """The rule that could refuse a part of a project although the whole is served; see `policy.reach`."""
@@ -318,11 +326,23 @@ class Gateway:
         try:
             with timed("record"):
                 await admission.ticket.durable()
-                await self._documents.written()  # with the bytes stays the page that names them (P8)
+                await self.written()  # with the bytes stay the page that names them and the leave to read them (P8)
         except BaseException:
             await body.close()
             raise
         return body
+
+    def keep_grant(self, grant: Grant) -> None:
+        """Write down what anybody may read: it could be asked again at any time, so nobody who asks waits for it."""
+        self._behind.add(task := asyncio.create_task(self.grants.put_grant(grant)))
+        task.add_done_callback(self._behind.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def written(self) -> None:
+        """Wait until what was used before it was written down is in the index, as far as that takes it."""
+        await self._documents.written()
+        if self._behind:
+            await asyncio.wait(tuple(self._behind))
 
     async def _sought(self, artifact: Artifact, credential: Credential | None) -> Body:
         """The bytes of an artifact, for `open` alone (P1): from the store, else from a flight."""

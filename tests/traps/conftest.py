@@ -108,6 +108,7 @@ async def house(
         for upstream in upstreams.values():
             await upstream.close()
         await ledger.close()
+        await gateway.written()
         await sql.close()
 
 

@@ -44,7 +44,6 @@ class Access:
         self.ahead = Ahead(upstream, options, gateway.clock)
         self._asking: dict[tuple[str, str], asyncio.Task[Grant]] = {}
         self._known: OrderedDict[tuple[str, str], Grant] = OrderedDict()
-        self._keeping: set[asyncio.Task[None]] = set()
 
     def bearer(self, page: RepoPage, credential: Credential | None) -> Bearer:
         """In whose name contents are fetched."""
@@ -145,10 +144,7 @@ class Access:
         elif not answer.header("x-repo-commit"):
             raise UpstreamGarbage(answer.upstream, "answered HEAD on a file without X-Repo-Commit")
         if grant.allowed and grant.public:
-            # What anybody may read can be asked again at any time: nobody waits for it to be written down.
-            self._keeping.add(task := asyncio.create_task(self._gateway.grants.put_grant(grant)))
-            task.add_done_callback(self._keeping.discard)
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._gateway.keep_grant(grant)
         else:
             await self._gateway.grants.put_grant(grant)
         await self.regions.learn(grant)

@@ -60,7 +60,7 @@ class FileRoutes:
         if key is not None and (warm := await self._hub.gateway.again(key)) is not None:
             return again(warm)
         repo, path = parse_repo(call.match["repo"], kind), parse_path(call.match["path"])
-        await self._hub.foresee(repo, revision, path, call.actor.credential)
+        await self._hub.foresee(repo, revision, path, call.actor)
         page = await self._hub.pages.repository(repo, revision, call.actor.credential)
         return await self.serve(call, page, path, revision)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mirror.core.decision import EventKind
 from mirror.core.errors import HubSaysNo, MirrorError, UpstreamError, UpstreamGarbage
 from mirror.core.facts import Fact, Facts
-from mirror.core.nouns import HUGGINGFACE, Artifact, Kind
+from mirror.core.nouns import HUGGINGFACE, Artifact, Kind, Project
 from mirror.core.ports import Ask, Source, Upstream
 from mirror.hubs.huggingface.access import Access
 from mirror.hubs.huggingface.ancestry import Ancestry
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from mirror.core.actor import Credential
+    from mirror.core.actor import Actor, Credential
     from mirror.core.errors import Refused
     from mirror.core.nouns import Document
     from mirror.hubs.huggingface.documents import HubFile, RepoPage
@@ -119,9 +119,15 @@ class HuggingFaceHub:
             raise HubSaysNo(404, "RepoNotFound", "Repository not found: the name has changed hands", "missing_repo")
         return page
 
-    async def foresee(self, repo: Repo, revision: str, path: str, credential: Credential | None) -> None:
-        """Of a repository that nobody has asked for: ask beside its page for the file's own metadata and for what tells its lineage."""
-        begun = await self.pages.unseen(repo, revision, credential) and self.access.ahead.ask(repo, revision, path)
+    async def foresee(self, repo: Repo, revision: str, path: str, actor: Actor) -> None:
+        """Of a repository that nobody has asked for: ask beside its page for the file's own metadata and for what tells its lineage.
+
+        Not of one that is refused for its name or publisher.
+        """
+        artifact = Artifact(Project(HUGGINGFACE, repo.kind, repo.name, self.name), revision, path)
+        if not await self.pages.unseen(repo, revision, actor.credential) or self.gateway.refuses_unseen(actor, artifact):
+            return
+        begun = self.access.ahead.ask(repo, revision, path)
         if begun and repo.kind is Kind.MODEL and self.gateway.needs(HUGGINGFACE) & _LINEAGE:
             self._ancestry.expect(repo, revision)
 

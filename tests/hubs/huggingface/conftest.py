@@ -152,6 +152,7 @@ async def mirror_of(standin: StandInHub, folder: Path, policy: str = "", **optio
     await flights.close()
     await upstream.close()
     await ledger.close()
+    await gateway.written()
     await index.close()
 
 

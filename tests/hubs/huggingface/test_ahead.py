@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mirror.core.actor import Actor
 from mirror.core.nouns import Kind
 from mirror.hubs.huggingface.paths import parse_repo
 from tests.support.standin.hub import StandInHub
@@ -57,12 +58,20 @@ async def test_what_is_refused_has_fetched_no_byte(hub: StandInHub, tmp_path: Pa
     assert not [one for one in (tmp_path / "m" / "store").rglob("*") if one.is_file() and one.stat().st_size > 1000]
 
 
+async def test_what_is_refused_by_name_is_not_asked_for_ahead(hub: StandInHub, tmp_path: Path) -> None:
+    """Of a repository that its name or its publisher refuses, the hub hears no more than the question for its page."""
+    add(hub, "acme/lone")
+    async with mirror_of(hub, tmp_path / "m", 'version: 1\nrules:\n  - {id: no, when: {publisher: ["acme"]}, effect: deny}\n') as mirror:
+        assert (await mirror.get("/acme/lone/resolve/main/model.safetensors")).status == 403
+    assert [call.method for call in hub.requests if "acme/lone" in call.path and not call.path.startswith("/api/")] == []
+
+
 async def test_an_answer_about_another_commit_is_as_if_nobody_had_asked(hub: StandInHub, tmp_path: Path) -> None:
     """A push between the two answers: page and bytes are of the new commit, its card is read, and leave is asked for anew."""
     add(hub, "globex/root")
     repo = add(hub, "acme/moving")
     async with mirror_of(hub, tmp_path / "m", RULES) as mirror:
-        await mirror.hub.foresee(parse_repo("acme/moving", Kind.MODEL), "main", "model.safetensors", None)
+        await mirror.hub.foresee(parse_repo("acme/moving", Kind.MODEL), "main", "model.safetensors", Actor("somebody"))
         async with asyncio.timeout(20):
             while len([call for call in hub.requests if call.status]) < 3:  # HEAD, and the two small files
                 await asyncio.sleep(0.01)
