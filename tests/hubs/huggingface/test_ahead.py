@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,23 @@ async def test_a_closed_repository_is_still_asked_for_in_the_callers_own_name(hu
     async with mirror_of(hub, tmp_path / "m", RULES) as mirror:
         assert (await mirror.get("/acme/gated/resolve/main/model.safetensors")).status in (401, 403)
         assert not hub.requests.where(origin="cdn")
+
+
+async def test_bytes_are_given_when_their_page_is_written_down(hub: StandInHub, tmp_path: Path) -> None:
+    """While the index takes no writes no answer with bytes begins; with it the page and the leave to read it stay (P8)."""
+    add(hub, "acme/lone")
+    async with mirror_of(hub, tmp_path / "m", RULES) as mirror:
+        with closing(sqlite3.connect(tmp_path / "m" / "index.sqlite", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            begun = asyncio.create_task(mirror.session.get(mirror.url + "/acme/lone/resolve/main/model.safetensors"))
+            async with asyncio.timeout(20):
+                while not hub.requests.where(origin="cdn"):
+                    await asyncio.sleep(0.01)
+            await asyncio.wait({begun}, timeout=0.5)
+            assert not begun.done()
+            other.execute("ROLLBACK")
+        async with await begun as answer:
+            assert answer.status == 200
+            kept = sqlite3.connect(tmp_path / "m" / "index.sqlite").execute("SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM grants)").fetchone()
+            assert all(kept), kept
+            await answer.read()
