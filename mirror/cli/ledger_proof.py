@@ -212,20 +212,15 @@ def _custody() -> Any:
 
 async def _sequence(config: Config, decision: str) -> int:
     """The record in which a decision was made. Raises `InputError`."""
-    from mirror.audit.feed import catch_up
+    from mirror.cli.record_index import record_index
     from mirror.core.ids import is_ulid
-    from mirror.index.sql import SqlIndex
 
     if decision.isascii() and decision.isdecimal() and len(decision) < 16:
         return int(decision)
     if not is_ulid(decision.upper()):
         raise InputError([Problem("", "DECISION", f"{decision!r} is neither a decision's id nor a record's sequence")])
-    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
-    try:
-        await catch_up(_folder(config), index)
+    async with record_index(config) as index:
         record = await index.find_decision(decision.upper())
-    finally:
-        await index.close()
     if record is None:
         raise InputError([Problem("", "DECISION", f"the ledger has no decision {decision.upper()}")])
     return int(record["seq"])

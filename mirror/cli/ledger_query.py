@@ -45,8 +45,6 @@ _CSV_COLUMNS: Final = (
     "seq", "at", "kind", "decision", "effect", "would", "artifact", "requests", "actor", "groups", "country", "country_source", "publisher", "rules",
     "lists", "ancestors", "sentence", "status", "policy",
 )  # fmt: skip
-#: From so many records that the index lacks, filling it takes long enough to be told of.
-_LAG: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,33 +114,16 @@ def _asked(where: Mapping[str, str | None], now: datetime) -> dict[str, str]:
 
 
 async def _answer(config: Config, asked: Mapping[str, str], what: tuple[str | None, int, int | None], output: _Output) -> None:
-    from mirror.index.sql import SqlIndex
+    from mirror.cli.record_index import record_index
 
     by, limit, before = what
-    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
-    try:
-        await _level(config, index)
+    async with record_index(config) as index:
         if output.report is not None:
             await _report(config, index, asked, by, output.report)
         elif by is not None:
             _print_sums(by, await index.summed(by, asked), output)
         else:
             _print_events(await index.query(asked, limit, before), output)
-    finally:
-        await index.close()
-
-
-async def _level(config: Config, index: SqlIndex) -> None:
-    """The index may lag behind a running mirror by a moment, and by much when none runs or a new release makes it anew."""
-    from mirror.audit.feed import catch_up
-    from mirror.audit.segments import read_head
-
-    directory = config.ledger.path or config.data / "ledger"
-    head = read_head(directory)
-    lacking = (head.count if head else 0) - await index.last_sequence() - 1
-    if lacking >= _LAG:
-        click.echo(f"the index lacks {lacking} records of the ledger and is filled first", err=True)
-    await catch_up(directory, index)
 
 
 # --- events ----------------------------------------------------------------------------------------------------------

@@ -86,13 +86,9 @@ def _holdings(epoch: Epoch, record: Mapping[str, Any]) -> Iterator[_Holding]:
 
 async def _recorded(here: Place, identity: str = "", since: str = "", limit: int = 0) -> list[Mapping[str, Any]]:
     """The record of one decision, or of the newest `limit` that held something, pages that left it out included."""
-    from mirror.audit.feed import catch_up
-    from mirror.index.sql import SqlIndex
+    from mirror.cli.record_index import record_index
 
-    config = here.config
-    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
-    try:
-        await catch_up(config.ledger.path or config.data / "ledger", index)
+    async with record_index(here.config) as index:
         if identity:
             found = await index.find_decision(identity)
             return [found] if found is not None and "decision" in found else []
@@ -101,8 +97,6 @@ async def _recorded(here: Place, identity: str = "", since: str = "", limit: int
             for kind in ("held", "steered") for effect in ("review", "quarantine")
         ]  # fmt: skip
         return sorted((one for page in asked for one in page if "decision" in one), key=lambda one: -int(one["seq"]))
-    finally:
-        await index.close()
 
 
 @command.command("list")

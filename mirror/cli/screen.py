@@ -139,16 +139,10 @@ def _of_traffic(here: Here, since: datetime) -> list[Screened]:
     from mirror.policy.rescreening import called, of_traffic, screen_one
 
     async def seen() -> Sequence[Seen]:
-        from mirror.audit.feed import catch_up
-        from mirror.index.sql import SqlIndex
+        from mirror.cli.record_index import record_index
 
-        config = here.config
-        index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
-        try:
-            await catch_up(config.ledger.path or config.data / "ledger", index)
+        async with record_index(here.config) as index:
             return await index.seen(since)
-        finally:
-            await index.close()
 
     found = []
     for one in asyncio.run(seen()):

@@ -20,14 +20,9 @@ def seen_since(config: Config, text: str) -> Sequence[Seen]:
     moment = since(text, datetime.now(UTC))
 
     async def seen() -> Sequence[Seen]:
-        from mirror.audit.feed import catch_up
-        from mirror.index.sql import SqlIndex
+        from mirror.cli.record_index import record_index
 
-        index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
-        try:
-            await catch_up(config.ledger.path or config.data / "ledger", index)
+        async with record_index(config) as index:
             return await index.seen(moment)
-        finally:
-            await index.close()
 
     return asyncio.run(seen())

@@ -174,19 +174,14 @@ def _page(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 async def _strangers(config: Config, catalogue: Catalogue, since: str) -> list[Stranger]:
     """Everybody unknown to the catalogue of today, most downloads first. Raises `InputError`, `IndexDown`."""
-    from mirror.audit.feed import catch_up
     from mirror.cli.policy_inputs import since as moment_of
-    from mirror.index.sql import SqlIndex
+    from mirror.cli.record_index import record_index
 
     moment = moment_of(since, datetime.now(UTC))
-    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
-    try:
-        await catch_up(config.ledger.path or config.data / "ledger", index)
+    async with record_index(config) as index:
         seen = [one for one in await index.seen(moment) if _unresolved(one, catalogue)]
         seen.sort(key=lambda one: one.decisions, reverse=True)
         found = [await _weighed(index, one, moment) for one in seen[:_CANDIDATES]]
-    finally:
-        await index.close()
     return sorted((one for one in found if one.downloads and not _settled(one, catalogue)), key=lambda one: (-one.downloads, one.ecosystem, one.called))
 
 

@@ -61,14 +61,8 @@ def _change(one: Any) -> dict[str, Any]:
 
 
 async def _recent(here: Place, epoch: Epoch, now: datetime) -> list[Judged]:
-    from mirror.audit.feed import catch_up
-    from mirror.index.sql import SqlIndex
+    from mirror.cli.record_index import record_index
     from mirror.watch.notices import recent
 
-    config = here.config
-    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
-    try:
-        await catch_up(config.ledger.path or config.data / "ledger", index)
+    async with record_index(here.config) as index:
         return await recent(index, epoch, now)
-    finally:
-        await index.close()

@@ -140,16 +140,10 @@ def _decided(here: Place, identity: str, scope: str, rule: str | None) -> _Asked
 
 
 async def _recorded(here: Place, identity: str) -> Mapping[str, Any] | None:
-    from mirror.audit.feed import catch_up
-    from mirror.index.sql import SqlIndex
+    from mirror.cli.record_index import record_index
 
-    config = here.config
-    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
-    try:
-        await catch_up(config.ledger.path or config.data / "ledger", index)
+    async with record_index(here.config) as index:
         return await index.find_decision(identity)
-    finally:
-        await index.close()
 
 
 def _licence(**given: Any) -> Licence | None:

@@ -119,3 +119,13 @@ async def test_bytes_are_given_when_their_page_is_written_down(hub: StandInHub, 
             kept = sqlite3.connect(tmp_path / "m" / "index.sqlite").execute("SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM grants)").fetchone()
             assert all(kept), kept
             await answer.read()
+
+
+async def test_without_a_record_nothing_that_was_sought_is_given(hub: StandInHub, tmp_path: Path) -> None:
+    """The bytes are sought while the decision is being recorded: where that fails the answer is 503 with none of them (P6)."""
+    add(hub, "acme/lone")
+    async with mirror_of(hub, tmp_path / "m", RULES) as mirror:
+        await mirror.gateway.recorder._ledger.close()
+        answer = await mirror.get("/acme/lone/resolve/main/model.safetensors")
+    assert (answer.status, answer.headers["Content-Type"]) == (503, "application/problem+json")
+    assert len(answer.body) < 1000
