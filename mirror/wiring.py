@@ -35,6 +35,7 @@ from mirror.core.errors import InputError, LedgerDown, Problem
 from mirror.core.meter import Meter
 from mirror.core.nouns import HUGGINGFACE
 from mirror.core.ports import Clock, Ledger, Upstream
+from mirror.durable import write_whole
 from mirror.hub_wiring import dialect_for
 from mirror.hubs.pypi.osv_files import Loaded, OsvBook
 from mirror.index.sql import SqlIndex
@@ -398,15 +399,8 @@ def installation_key(path: Path) -> bytes:
     Raises `InputError` for a file that holds anything else: under a part of a key, fingerprints could be guessed.
     """
     if not path.exists():
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
         with suppress(FileExistsError):  # another process was first: its key is the installation's
-            os.link(fresh, path)
-        fresh.unlink()
+            write_whole(path, secrets.token_bytes(32), mode=0o600, replace=False)
     key = path.read_bytes()
     if len(key) != 32:
         raise InputError([Problem(str(path), "", f"holds {len(key)} bytes where an installation's key has 32")])

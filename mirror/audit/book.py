@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -19,6 +18,7 @@ from mirror.audit.notes import Checkpoint, notes_in
 from mirror.audit.record import GENESIS
 from mirror.audit.segments import lines, segments
 from mirror.core.canonical import canonical
+from mirror.durable import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -192,13 +192,7 @@ class Book:
         self.pages.lines += 1
 
     def _show(self, one: Checkpoint) -> None:
-        path = self._directory / NEWEST
-        draft = path.with_name(f".{NEWEST}.{secrets.token_hex(4)}")
-        with draft.open("wb") as file:
-            file.write(one.note.data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_whole(self._directory / NEWEST, one.note.data)
 
 
 def read_notes(path: Path) -> list[Checkpoint]:

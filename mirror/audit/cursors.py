@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
+
+from mirror.durable import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,14 +54,4 @@ def read_cursor(path: Path) -> Cursor | None:
 def write_cursor(path: Path, cursor: Cursor) -> None:
     """Replace it, durably. Raises `OSError`."""
     path.parent.mkdir(exist_ok=True, mode=0o750)
-    fresh = path.with_name(f".{path.name}")
-    with fresh.open("wb") as file:
-        file.write(json.dumps(asdict(cursor), ensure_ascii=False).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_whole(path, json.dumps(asdict(cursor), ensure_ascii=False).encode() + b"\n")

@@ -14,6 +14,7 @@ from mirror.audit.segments import Segment, Torn, find_end, lock, segment, write_
 from mirror.audit.tiles import TreeFiles
 from mirror.audit.tree import WIDTH
 from mirror.core.errors import InputError, LedgerDown, Problem
+from mirror.durable import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +126,7 @@ class Writer:
             kept.write(data)
             kept.flush()
             os.fsync(kept.fileno())
-        self._sync_directory()
+        sync_folder(self._directory)
 
     def _open_segment(self, current: Segment, size: int, personal_size: int) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -139,17 +140,10 @@ class Writer:
         os.ftruncate(personal, personal_size)
         os.fsync(records)
         os.fsync(personal)
-        self._sync_directory()
+        sync_folder(self._directory)
 
     def _start_segment(self) -> None:
         self._open_segment(segment(self._directory, self.head.count), 0, 0)
-
-    def _sync_directory(self) -> None:
-        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def append(self, batch: Sequence[Prepared]) -> list[Record]:
         """Seal and write `batch`; durable on return. Raises `LedgerDown`, and then nothing of it counts as written."""

@@ -51,8 +51,8 @@ def activate(
     The first signature opens the activation and needs --requested-by. Exit 1 while signatures are missing.
     """
     from mirror.core import dsse
+    from mirror.durable import write_whole
     from mirror.policy.approval import Demand, approvals
-    from mirror.trust.files import write_whole
 
     here, now = place(ctx), datetime.now(UTC)
     found = _state(here)
@@ -77,11 +77,11 @@ def activate(
 
 def _state(here: Place) -> _State:
     from mirror.core import dsse
+    from mirror.durable import read_small
     from mirror.lists.editions import previews
     from mirror.policy import statements
     from mirror.proxy.approvals import digests, signature_of
     from mirror.proxy.rulebook import load_epoch
-    from mirror.trust.files import read_small
 
     config, approvals = here.config, here.approvals
     path = config.policy.path

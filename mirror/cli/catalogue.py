@@ -119,9 +119,9 @@ def _page(row: dict[str, Any]) -> Iterator[str]:
 
 def _signed(config: Config, now: datetime) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Who signed the pack in force, and what is wrong with that today."""
+    from mirror.durable import read_small
     from mirror.lists.signed import LARGEST, current_file, read_pack, signers
     from mirror.trust.enrolment import load_roll
-    from mirror.trust.files import read_small
 
     file = current_file(config.data)
     try:
@@ -264,8 +264,8 @@ def sign(packs: tuple[Path, ...], number: int, name: str, keys: tuple[Path, ...]
 
     from mirror.cli.signing import signer
     from mirror.core import dsse
+    from mirror.durable import write_whole
     from mirror.lists.signed import SUFFIX, drafted
-    from mirror.trust.files import write_whole
 
     if out.suffix != SUFFIX:
         raise InputError([Problem("--out", "", f"{out.name!r} does not end in {SUFFIX!r}")])

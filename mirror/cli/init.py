@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from pathlib import Path
 
 import click
 
 from mirror.core.errors import InputError, Problem
+from mirror.durable import write_whole
 from mirror.lists.loading import shipped
 
 PROFILES = {
@@ -47,17 +47,3 @@ def command(profile: str, folder: Path, force: bool, as_json: bool) -> None:
     option = "" if folder == Path() else f" -c {folder / FILES[0]}"
     click.echo(f"profile {profile}: {PROFILES[profile]}")
     click.echo(f"next: mirror{option} config check && mirror{option} serve")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Put `data` at `path`: the old content or all of the new one, never a part. Raises `OSError`."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with draft.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise

@@ -113,9 +113,9 @@ def _write(
     made: tuple[Enrolled, Ed25519PrivateKey], secret: str | None, out: Path, *, as_json: bool, endorser: Ed25519PrivateKey | None = None
 ) -> None:
     from mirror.core import dsse
+    from mirror.durable import write_whole
     from mirror.policy.statements import KEY
     from mirror.trust.enrolment import SIGNED, card_text, read_card
-    from mirror.trust.files import write_whole
     from mirror.trust.keyfiles import write_key
 
     key, private = made

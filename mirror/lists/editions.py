@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 from mirror.core.errors import InputError, Problem
 from mirror.decode import decode, parse_json
+from mirror.durable import write_whole
 from mirror.lists.guards import read_guards, trips
 from mirror.lists.material import Part
 from mirror.lists.official import (
@@ -152,14 +152,14 @@ class EditionStore:
         files = []
         for at, part in enumerate(edition.parts):
             name_here = f"{at}-{_tame(part.name)}"
-            _write(folder / name_here, part.data)
+            write_whole(folder / name_here, part.data)
             files.append(KeptFile(part.name, name_here, sha256(part.data).hexdigest(), len(part.data)))
         kept = Kept(
             edition.id, edition.parsed.stated, len(edition.entries), edition.digest, edition.content, settings_of(row), row.loader,
             tuple(files), now.astimezone(UTC), accepted,
         )  # fmt: skip
-        _write(folder / "manifest.json", _json(kept))
-        _write(self.pointer(name), f"{edition.id}\n".encode())
+        write_whole(folder / "manifest.json", _json(kept))
+        write_whole(self.pointer(name), f"{edition.id}\n".encode())
         for old in self.editions(name)[KEPT:]:
             for file in old.files:
                 with suppress(OSError):
@@ -178,7 +178,7 @@ class EditionStore:
     def note(self, name: str, standing: Standing) -> None:
         """Keep what a look gave. Raises `OSError`."""
         self.standing_file(name).parent.mkdir(parents=True, exist_ok=True)
-        _write(self.standing_file(name), _json(standing))
+        write_whole(self.standing_file(name), _json(standing))
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -262,21 +262,6 @@ def _read(kind: type[T], path: Path) -> T | None:
         return decode(kind, parse_json(path.read_bytes()), str(path))
     except (OSError, ValueError, InputError):
         return None
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Durable when it returns, and never half there."""
-    fresh = path.with_name(f".new-{os.getpid()}-{path.name}")
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def changes(before: Sequence[Any], after: Sequence[Any]) -> tuple[list[Any], list[Any], list[tuple[Any, Any]]]:

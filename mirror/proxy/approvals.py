@@ -19,6 +19,7 @@ from mirror.core.canonical import instant
 from mirror.core.decision import Event, EventKind
 from mirror.core.errors import InputError, LedgerDown, Problem
 from mirror.core.ports import Ledger
+from mirror.durable import read_small, write_whole
 from mirror.policy import statements
 from mirror.policy.amend import activation_problems, amended, has_legal, in_force, releases_in_force
 from mirror.policy.approval import Demand, Roll, approvals
@@ -29,7 +30,6 @@ from mirror.policy.screening import ScreeningList
 from mirror.policy.statements import Activation, FileDigest
 from mirror.trust.drawer import Drawer, Found, found_in
 from mirror.trust.enrolment import SIGNED, cards, load_roll
-from mirror.trust.files import read_small, write_whole
 from mirror.trust.register import Register
 from mirror.trust.standing import Assessment, Case, assess
 

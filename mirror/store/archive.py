@@ -6,15 +6,15 @@ A file is one header line - format, coding, kind, length - and the content, comp
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import tempfile
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import structlog
 import zstandard
+
+from mirror.durable import sync_folder, write_whole
 
 _LOG = structlog.get_logger("mirror.store")
 _HEADER: Final = re.compile(rb"entrepot-evidence 1 (plain|zstd) ([a-z0-9-]{1,40}) ([0-9]{1,15})\n")
@@ -60,24 +60,14 @@ class EvidenceArchive:
         coding, content = ("zstd", packed) if len(packed) < len(data) else ("plain", data)
         target = self.path(digest)
         self._make_folder(target.parent)
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(f"entrepot-evidence 1 {coding} {kind} {len(data)}\n".encode() + content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(target)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
-        _sync(target.parent)
+        write_whole(target, f"entrepot-evidence 1 {coding} {kind} {len(data)}\n".encode() + content, mode=0o600)
         return digest
 
     def _make_folder(self, folder: Path) -> None:
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
-            _sync(self._root)
-            _sync(self._root.parent)
+            sync_folder(self._root)
+            sync_folder(self._root.parent)
 
     def _read(self, digest: str) -> tuple[str, bytes] | None:
         if not _DIGEST.match(digest):
@@ -110,11 +100,3 @@ def _decoded(raw: bytes) -> tuple[str, bytes] | None:
         except zstandard.ZstdError:
             return None
     return (kind, content) if len(content) == size else None
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

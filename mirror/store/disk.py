@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.core.errors import StoreFull
 from mirror.core.nouns import Blob, Digest, Span
+from mirror.durable import sync_folder
 from mirror.store.reading import LENGTH, DiskBlobs
 from mirror.store.spool import DiskSpool, is_held, open_spool_file
 
@@ -248,7 +249,7 @@ def _adopt(source: Path, block_map: Path, target: Path, size: int) -> int:
     _make_folder(target.parent)
     before = _size_of(target)
     source.replace(target)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
     block_map.unlink(missing_ok=True)
     return before
 
@@ -258,15 +259,7 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder.parent)
 
 
 def _size_of(path: Path) -> int:

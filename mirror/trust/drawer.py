@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mirror.core import dsse
 from mirror.core.errors import InputError, Problem
+from mirror.durable import alone, read_small, write_whole
 from mirror.policy import statements
-from mirror.trust.files import alone, read_small, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,11 +16,11 @@ from pydantic import Field
 from mirror.core import dsse
 from mirror.core.errors import InputError, Problem
 from mirror.decode import decode, load_yaml
+from mirror.durable import read_small
 from mirror.policy.approval import Enrolled, Roll, unendorsed
 from mirror.policy.dates import instant
 from mirror.policy.grammar import Day
 from mirror.policy.statements import KEY, Person, Said
-from mirror.trust.files import read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

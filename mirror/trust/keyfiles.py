@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mirror.core.errors import InputError, Problem
-from mirror.trust.files import read_small, write_whole
+from mirror.durable import read_small, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable

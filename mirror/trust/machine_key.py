@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mirror.core.errors import InputError, Problem
-from mirror.trust.files import sync_folder
+from mirror.durable import sync_folder
 from mirror.trust.keyfiles import read_key, write_key
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ import structlog
 from mirror.core.errors import InputError, MirrorError, Problem, UpstreamError
 from mirror.core.ports import Upstream
 from mirror.decode import decode, parse_json
+from mirror.durable import alone, read_small, write_whole
 from mirror.lists.loading import load_catalogue
 from mirror.lists.official import is_url
 from mirror.lists.signed import (
@@ -37,7 +38,6 @@ from mirror.lists.signed import (
 )
 from mirror.policy.approval import Roll
 from mirror.proxy.following import Looking
-from mirror.trust.files import alone, read_small, write_whole
 from mirror.watch.fetching import fetch, shown
 
 _LOG = structlog.get_logger("mirror.catalogue")

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from mirror.core import dsse
 from mirror.core.errors import InputError
+from mirror.durable import write_whole
 from mirror.policy.statements import KEY
 from mirror.trust.enrolment import load_roll
-from mirror.trust.files import write_whole
 from mirror.trust.keyfiles import read_key, write_key
 from mirror.trust.register import Register
 from tests.support.signers import BEGIN, Person, later
