@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mirror.audit.record import GENESIS, leaf_hash
@@ -18,6 +19,8 @@ _PLACE: Final = re.compile(
     rb',"leaf":"([0-9a-f]{64})"(,"personal":"(sha256:[0-9a-f]{64})","prev":"([0-9a-f]{64})","seq":(0|[1-9][0-9]{0,15})(?:,"subject":"[^"\\]*")?\}\n?)\Z'
 )
 _LEAF: Final = b',"leaf":"'
+_PERSONAL: Final = b'","personal":"sha256:'
+_SUBJECT: Final = re.compile(rb',"subject":"[^"\\]*"\}\n\Z')
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,27 @@ def read_link(line: bytes) -> Link | str:
     if leaf_hash(line[:start] + found[2].rstrip(b"\n")) != leaf:
         return "the record is not the one its leaf was made from"
     return Link(int(found[5]), found[4].decode(), leaf, found[3].decode())
+
+
+def plain_link(line: bytes, previous: bytes, place: bytes) -> tuple[bytes, bytes] | None:
+    """The leaf and the commitment of a line that follows the leaf `previous`; `place` is `","seq":` and its number.
+
+    None where it does not, or is written in another way than ours: `read_link` and `follow_link` know which. Nothing is
+    parsed: each byte from the leaf on is compared with what has to stand there, and each byte before it is in the hash.
+    """
+    after = b'","prev":"' + previous + place
+    stop = len(line) - len(after) - 2
+    if not line.endswith(after + b"}\n"):
+        stop = line.rfind(after)
+        if stop < 0 or _SUBJECT.match(line, stop + len(after)) is None:
+            return None
+    start = stop - 158  # `,"leaf":"`, 64 digits, `","personal":"sha256:`, 64 digits
+    if start < 0 or line[start : start + 9] != _LEAF or line[start + 73 : stop - 64] != _PERSONAL:
+        return None
+    leaf = line[start + 9 : start + 73]
+    if sha256(b"\x00" + line[:start] + line[start + 74 : -1]).hexdigest().encode() != leaf:
+        return None
+    return leaf, line[stop - 71 : stop]
 
 
 def _read_slowly(line: bytes) -> Link | str:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+import sys
+from binascii import hexlify, unhexlify
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from mirror.audit.chain import NOTHING, Fault, Head, Link, follow_link, read_link
+from mirror.audit.chain import NOTHING, Fault, Head, follow_link, plain_link, read_link
 from mirror.audit.record import commitment
 from mirror.audit.segments import Segment, is_written, lines, read_head, segments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 #: A line of a personal file, byte for byte as it is written: what the commitment covers is the part as it stands.
 _PART: Final = re.compile(rb'\{"part":(\{.*\}),"salt":"([0-9a-f]{32})","seq":(0|[1-9][0-9]{0,15})\}\n\Z')
+_OPENS: Final = b'{"part":{'
+#: Stands after the last part of a file.
+_END: Final = (sys.maxsize, b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Checked:
     unfinished: str = ""
 
 
-Seen = Callable[[bytes, str], None]
+Seen = Callable[[bytes, bytes], None]
 
 
 def check(directory: Path, since: Head = NOTHING, seen: Seen | None = None) -> Checked:
@@ -56,9 +61,9 @@ def check(directory: Path, since: Head = NOTHING, seen: Seen | None = None) -> C
         if current.first != head.count and (number or current.first > head.count):
             return Checked(head, Fault(head.count, f"missing: the next segment is {current.path.name}"), erased)
         walk = _Walk(current, head, live=live and is_last, seen=seen)
-        for reached in walk:
-            if reached.count == claims:
-                passed = reached == claimed
+        walk.run(claims)
+        if walk.claimed is not None:
+            passed = walk.claimed == claimed
         head, erased, unfinished = walk.head, erased + walk.erased, walk.unfinished
         if unfinished and not is_last:
             walk.fault = Fault(head.count, unfinished, current.path.name)
@@ -82,60 +87,94 @@ class _Walk:
         self._current, self._live, self._seen = current, live, seen
         self._skip = head.count - current.first
         self.head = head
+        self.claimed: Head | None = None
         self.fault: Fault | None = None
         self.erased = 0
         self.unfinished = ""
         self._parts = lines(current.personal)
-        self._part: tuple[int, str] | None = None
+        self._kept: bytes | None = None
+        self._part: tuple[int, bytes] | None = None
         self._from = head.count if self._skip else -1
 
-    def __iter__(self) -> Iterator[Head]:
-        size, seen = self._current.path.stat().st_size, self._seen
+    def run(self, claims: int) -> None:
+        """Walk to the end, or to the first fault; `claimed` is the head after `claims` records where it was passed."""
+        count, leaf = self.head.count, self.head.leaf.encode()
+        left, seen = self._current.path.stat().st_size, self._seen
         for line in lines(self._current.path):
-            size -= len(line)
-            if size < 0 and self._live:
-                return  # written since we began
+            left -= len(line)
+            if left < 0 and self._live:
+                break  # written since we began, and so are the parts
             if self._skip:
                 self._skip -= 1
                 continue
-            if not line.endswith(b"\n") and not size:
-                if not self._live:
-                    self.unfinished = f"torn: {len(line)} bytes of an incomplete record at the end"
-                return
-            link = read_link(line)
-            after = follow_link(self.head, link)
-            if isinstance(after, Fault):
-                self.fault = Fault(after.sequence, after.what, self._current.path.name)
-                return
-            if not self._matches(link, self.head.count):
-                return
-            self.head = after
+            place = b'","seq":%d' % count
+            link = plain_link(line, leaf, place) or self._link(line, left, Head(count, leaf.decode()))
+            if link is None or not (self._has_part(link[1], place + b"}\n") or self._matches(link[1], count)):
+                break
+            leaf = link[0]
+            count += 1
+            if count == claims:
+                self.claimed = Head(count, leaf.decode())
             if seen is not None:
-                seen(line, after.leaf)
-            yield after
-        self._check_rest()
+                seen(line, leaf)
+        else:
+            self._check_rest(count)
+        self.head = Head(count, leaf.decode())
 
-    def _matches(self, link: Link | str, sequence: int) -> bool:
+    def _link(self, line: bytes, left: int, head: Head) -> tuple[bytes, bytes] | None:
+        """The leaf and the commitment of a record of any shape; None where it cannot follow."""
+        if not line.endswith(b"\n") and not left:
+            if not self._live:
+                self.unfinished = f"torn: {len(line)} bytes of an incomplete record at the end"
+            return None
+        link = read_link(line)
+        after = follow_link(head, link)
+        if isinstance(link, str) or isinstance(after, Fault):
+            self.fault = Fault(head.count, after.what if isinstance(after, Fault) else "", self._current.path.name)
+            return None
+        return link.leaf.encode(), str(link.personal).encode()
+
+    def _has_part(self, expected: bytes, end: bytes) -> bool:
+        """Whether the next part is what `expected` was made of and ends with `end`; any other is left for `_matches`."""
+        if self._part is not None or self._kept is not None:
+            return False
+        line = next(self._parts, b"")
+        stop = len(line) - len(end)
+        try:
+            salt = unhexlify(line[stop - 32 : stop])
+        except ValueError:
+            salt = b""
+        if (
+            line.startswith(_OPENS)
+            and line.endswith(b'},"salt":"' + hexlify(salt) + end)
+            and b"sha256:" + sha256(salt + line[8 : stop - 41]).hexdigest().encode() == expected
+        ):
+            return True
+        self._kept = line
+        return False
+
+    def _matches(self, expected: bytes, sequence: int) -> bool:
         """Whether the record's personal part is the one it was sealed with, or was erased."""
         if not self._advance(sequence):
             return False
         if self._part is None or self._part[0] > sequence:
             self.erased += 1
             return True
-        if isinstance(link, str) or link.personal != self._part[1]:
+        if self._part[1] != expected:
             self._fault_in_personal(sequence, "the personal part is not the one that was sealed")
             return False
+        self._part = None
         return True
 
     def _advance(self, sequence: int) -> bool:
-        """Read on to the first part at or after `sequence`."""
+        """Read on to the first part at or after `sequence`; at the end of them stands one of no record."""
         while self._part is None or self._part[0] < sequence:
-            line = next(self._parts, None)
-            if line is None:
-                self._part = None
-                return True
+            line, self._kept = self._kept or next(self._parts, b""), None
             found = _PART.match(line)
             if found is None:
+                if not line or (self._live and not line.endswith(b"\n")):  # no more, or one that is being written
+                    self._part = _END
+                    return True
                 self._fault_in_personal(sequence, "a damaged line")
                 return False
             owner = int(found[3])
@@ -144,16 +183,15 @@ class _Walk:
             if owner < sequence:
                 self._fault_in_personal(owner, "a part out of order or of no record")
                 return False
-            self._part = (owner, commitment(bytes.fromhex(found[2].decode()), found[1]))
+            self._part = (owner, commitment(bytes.fromhex(found[2].decode()), found[1]).encode())
         return True
 
-    def _check_rest(self) -> None:
+    def _check_rest(self, count: int) -> None:
         """Parts are written first: some without a record are what a crash, or a running mirror, leaves."""
-        if self._from >= 0 and not self._advance(self.head.count):
+        if self._from >= 0 and not self._advance(count):
             return
-        if self._part is not None and self._part[0] < self.head.count:
-            self._part = None
-        if not self._live and (self._part is not None or next(self._parts, None) is not None):
+        is_left = self._part not in (None, _END) or next(self._parts, None) is not None
+        if is_left and not self._live:
             self.unfinished = f"{self._current.personal.name}: personal parts of records that were never written"
 
     def _fault_in_personal(self, sequence: int, what: str) -> None:

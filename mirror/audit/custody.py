@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MADE: Final = "made"
 ROTATED: Final = "rotated"
 REPLACED: Final = "replaced"
+_ABOUT: Final = b',"subject":"ledger"}\n'
 _KEY: Final = b'"kind":"key"'
 _RECOVERED: Final = b'"kind":"recovered"'
 #: Bytes from `kind` to the end of a record with the subject `ledger`, and some to spare.
@@ -35,6 +36,8 @@ def is_anchor(line: bytes) -> bool:
 
     These are about the ledger, so that what follows `kind` in them is short.
     """
+    if not line.endswith(_ABOUT):
+        return False
     return line.find(_KEY, -_TAIL) >= 0 or (line.find(_RECOVERED, -_TAIL) >= 0 and b'"gap":{' in line)
 
 

@@ -50,7 +50,7 @@ class _Seen:
     records: list[bytes]
     wrong: Fault | None = None
 
-    def __call__(self, line: bytes, leaf: str) -> None:
+    def __call__(self, line: bytes, leaf: bytes) -> None:
         tree = self.tree
         tree.page.append(leaf)
         if len(tree.page) == PAGE:

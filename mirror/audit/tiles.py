@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from binascii import unhexlify
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -247,7 +248,7 @@ class TreeCheck:
     def __init__(self, directory: Path, start: int = 0) -> None:
         """The first `start` leaves are taken as the files have them. Raises `Short`."""
         self._frontier = Frontier.at(StoredNodes(directory), start)
-        self.page: list[str] = []
+        self.page: list[bytes] = []
         self._kept: dict[int, list[bytes]] | None = None if row_path(directory, 0).exists() else {}
         self._directory = directory
         self._files = {level: row_path(directory, level).open("rb") for level in rows(directory)}
@@ -259,7 +260,7 @@ class TreeCheck:
 
     def settle(self) -> None:
         """Add what stands in `page`."""
-        data = bytes.fromhex("".join(self.page))
+        data = unhexlify(b"".join(self.page))
         self.page.clear()
         for level, hashes in enumerate(self._frontier.extend(data[at : at + WIDTH] for at in range(0, len(data), WIDTH))):
             if hashes:

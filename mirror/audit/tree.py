@@ -30,7 +30,8 @@ def fold(hashes: Sequence[bytes]) -> bytes:
     """The root over 2**n hashes of one level."""
     row = hashes
     while len(row) > 1:
-        row = [sha256(b"\x01" + left + right).digest() for left, right in zip(row[::2], row[1::2], strict=True)]
+        each = iter(row)
+        row = [sha256(b"\x01" + left + right).digest() for left, right in zip(each, each, strict=True)]
     return row[0]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from mirror.audit.chain import Fault, Head, read_link, verify
+from mirror.audit.chain import Fault, Head, follow_link, plain_link, read_link, verify
 from mirror.audit.chain import _read_slowly as read_slowly
 from mirror.audit.record import GENESIS, PERSONAL, decision_json, display, prepare, public_decision, seal
 from mirror.core.canonical import canonical
@@ -67,6 +67,23 @@ def test_both_readers_agree():
     for event in (refused(), OWN):
         line = sealed(event, 7, "ab" * 32).line
         assert read_link(line) == read_slowly(line) == read_link(line[:-1])
+
+
+def test_the_reader_that_verifies_agrees():
+    """Of a record in its place, that reader gives the leaf and the commitment; with any bit flipped, or elsewhere, it gives nothing."""
+    previous, place = "ab" * 32, b'","seq":7'
+    odd = Event(EventKind.REPEATED, NOW, ACTOR, subject='x"')
+    assert plain_link(sealed(odd, 7, previous).line, previous.encode(), place) is None  # left to the one that parses
+    for event in (refused(), OWN):
+        line = sealed(event, 7, previous).line
+        link = read_link(line)
+        assert follow_link(Head(7, previous), link) == Head(8, link.leaf)
+        assert plain_link(line, previous.encode(), place) == (link.leaf.encode(), link.personal.encode())
+        assert plain_link(line, b"ac" * 32, place) is plain_link(line, previous.encode(), b'","seq":8') is None
+        for offset, byte in enumerate(line):
+            for bit in range(8):
+                changed = line[:offset] + bytes([byte ^ 1 << bit]) + line[offset + 1 :]
+                assert plain_link(changed, previous.encode(), place) is None, (offset, bit)
 
 
 def test_personal_part_is_committed_and_absent():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mirror.audit.check import check
 from mirror.audit.ledger import SegmentLedger
-from mirror.audit.segments import segments
+from mirror.audit.segments import lock, segments
 from tests.audit.samples import SteppingClock, refused
 
 
@@ -100,6 +100,33 @@ def test_files_gone(sound, tmp_path):
         shutil.copytree(sound, copy)
         (copy / segment.personal.name).unlink()
         assert (check(copy).fault, check(copy).erased > 0) == (None, True)
+
+
+def test_salt_in_another_spelling(sound, tmp_path):
+    """The salt's digits in capitals mean the same bytes, and are a change that is found all the same."""
+    name = segments(sound)[0].personal.name
+    data = (sound / name).read_bytes()
+    at = data.index(b'"salt":"') + 8
+    found = tampered(sound, tmp_path / "copy", name, data[:at] + data[at : at + 32].upper() + data[at + 32 :])
+    assert (found.fault.sequence, found.fault.what) == (0, "a damaged line")
+
+
+def test_a_part_that_is_being_written(sound, tmp_path):
+    """Half a part after the last record is no fault while a mirror writes; without one it is named, and so is a torn one before."""
+    copy = tmp_path / "copy"
+    shutil.copytree(sound, copy)
+    last = segments(copy)[-1].personal
+    whole = last.read_bytes()
+    last.write_bytes(whole + whole.splitlines(keepends=True)[-1][:40])
+    assert check(copy).unfinished.endswith("personal parts of records that were never written")
+    writer = lock(copy)
+    try:
+        assert (check(copy).fault, check(copy).erased) == (None, 0)
+        last.write_bytes(whole[:-1])
+        assert check(copy).erased == 1
+    finally:
+        os.close(writer)
+    assert check(copy).fault.what == "a damaged line"
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
