@@ -23,6 +23,8 @@ from mirror.keeper.door import NAME, removed
 from mirror.keeper.ledger_desk import LedgerDesk
 from mirror.keeper.link import Answerer
 from mirror.ledger_wiring import begin_record
+from mirror.list_wiring import standing_lists
+from mirror.lists.editions import store_of
 from mirror.policy.epoch import Epoch
 from mirror.proxy.eviction import Eviction
 from mirror.proxy.flights import Flights, Transfers
@@ -105,7 +107,8 @@ async def own_backends(
     """Everything in this process: as a keeper has it, or a mirror of one process."""
     index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
     opened.push_async_callback(index.close)
-    detail = {"version": __version__, "policy": epoch.policy.digest}
+    lists = await asyncio.to_thread(standing_lists, epoch, store_of(config.data))
+    detail = {"version": __version__, "policy": epoch.policy.digest, "catalogue": epoch.catalogue.digest, **lists}
     ledger, checkpointer, sinks = await begin_record(config, clock, detail, index, opened)
     upstreams = {name: upstream_for(name, row, config) for name, row in config.hubs.items()}
     for upstream in upstreams.values():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mirror import __version__
+from mirror.core.canonical import instant
 from mirror.core.errors import InputError, Problem
 from mirror.lists.editions import EditionStore, store_of
 from mirror.lists.official import is_url, manifest_of
@@ -77,6 +78,12 @@ async def lists_ready(config: Config, clock: Clock) -> ListWatch:
     except OSError as error:
         raise InputError([Problem("data", "", f"{error.filename or config.data}: {error.strerror}")]) from error
     return found
+
+
+def standing_lists(epoch: Epoch, store: EditionStore) -> dict[str, object]:
+    """What a `started` event says of lists: the edition of each that judges, and when that came."""
+    found = ((name, store.kept(name, edition)) for name, edition in epoch.editions)
+    return {"lists": dict(epoch.editions), "adopted": {name: instant(kept.adopted_at) for name, kept in found if kept is not None}}
 
 
 async def keep_lists(recorder: Recorder, epoch: Epoch, store: EditionStore) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.audit.book import Pages
+    from mirror.audit.evidence import Citations
     from mirror.audit.notes import Checkpoint, Verifier
     from mirror.audit.tree import Node
 
@@ -49,12 +50,15 @@ class _Seen:
     custody: Custody
     records: list[bytes]
     wrong: Fault | None = None
+    citations: Citations | None = None
 
     def __call__(self, line: bytes, leaf: bytes) -> None:
         tree = self.tree
         tree.page.append(leaf)
         if len(tree.page) == PAGE:
             tree.settle()
+        if self.citations is not None:
+            self.citations.take(line)
         if is_anchor(line):
             self._anchor(line)
 
@@ -68,18 +72,20 @@ class _Seen:
 
 
 def examine(
-    directory: Path, *, incremental: bool = False, foreign: Sequence[tuple[str, Checkpoint]] = (), key: Verifier | None = None
+    directory: Path, *, incremental: bool = False, foreign: Sequence[tuple[str, Checkpoint]] = (), key: Verifier | None = None,
+    citations: Citations | None = None,
 ) -> Examined:
     """Verify the ledger in `directory`, with a mirror that writes it or without.
 
     `incremental` takes what the newest checkpoint covers as verified once the tree's files agree with it. `foreign` are
-    checkpoints from elsewhere, each with its source; `key` is one that must be among the ledger's keys. Raises `OSError`.
+    checkpoints from elsewhere, each with its source; `key` is one that must be among the ledger's keys. `citations` collects what the verified records
+    cite of the evidence archive. Raises `OSError`.
     """
     shown, pages = book.shown(directory), book.read(directory / book.FILE)  # in this order: both may grow meanwhile
     live = is_written(directory)
     start = _start(directory, pages) if incremental else None
     since = Head() if start is None else start[0]
-    seen = _Seen(TreeCheck(directory, since.count), Custody() if start is None else start[1], [])
+    seen = _Seen(TreeCheck(directory, since.count), Custody() if start is None else start[1], [], citations=citations)
     if start is not None:
         seen.records = list(pages.records)
     checked = check(directory, since, seen)

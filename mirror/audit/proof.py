@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mirror.audit.record import leaf_hash
 from mirror.audit.segments import lines, read_personal, segments
-from mirror.audit.tiles import Short, StoredNodes, rebuilt
+from mirror.audit.tiles import Short, StoredNodes, nodes, rebuilt
 from mirror.audit.tree import inclusion, verify_inclusion
 from mirror.core.canonical import canonical
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from mirror.audit.notes import Checkpoint, Verifier
@@ -46,16 +47,49 @@ def proof_of(directory: Path, sequence: int, one: Checkpoint, verifier: Verifier
     line = line_at(directory, sequence)
     if line is None:
         raise ValueError(f"the ledger has no record {sequence}")
-    record = line.decode().rstrip("\n")
-    leaf = bytes.fromhex(leaf_hash(bare(record).encode()))
-    path = _path(directory, sequence, one, leaf)
-    proof: dict[str, Any] = {
-        "format": FORMAT, "record": record, "index": sequence, "size": one.size, "path": [part.hex() for part in path],
+    return _proof(line, sequence, one, verifier, _path(directory, sequence, one, _leaf(line))) | (
+        {"personal": personal_at(directory, sequence)} if personal else {}
+    )
+
+
+def prover(directory: Path, one: Checkpoint, verifier: Verifier, *, personal: bool = False) -> Callable[[int, bytes], dict[str, Any]]:
+    """As `proof_of`, for many records in order of which the lines are at hand."""
+    node = nodes(directory, one.size, one.root)
+    parts = _Parts(directory)
+
+    def prove(sequence: int, line: bytes) -> dict[str, Any]:
+        path = inclusion(node, sequence, one.size)
+        if not verify_inclusion(_leaf(line), sequence, one.size, path, one.root):
+            raise ValueError(f"record {sequence} is not the one that was signed")
+        return _proof(line, sequence, one, verifier, path) | ({"personal": parts.of(sequence)} if personal else {})
+
+    return prove
+
+
+class _Parts:
+    """Personal parts, asked for by rising sequence."""
+
+    def __init__(self, directory: Path) -> None:
+        entries = (read_personal(line) for known in segments(directory) for line in lines(known.personal))
+        self._entries = (entry for entry in entries if entry is not None)
+        self._entry = next(self._entries, None)
+
+    def of(self, sequence: int) -> dict[str, Any] | None:
+        while self._entry is not None and self._entry["seq"] < sequence:
+            self._entry = next(self._entries, None)
+        found = self._entry
+        return {"part": found["part"], "salt": found["salt"]} if found is not None and found["seq"] == sequence else None
+
+
+def _leaf(line: bytes) -> bytes:
+    return bytes.fromhex(leaf_hash(bare(line.decode().rstrip("\n")).encode()))
+
+
+def _proof(line: bytes, sequence: int, one: Checkpoint, verifier: Verifier, path: Sequence[bytes]) -> dict[str, Any]:
+    return {
+        "format": FORMAT, "record": line.decode().rstrip("\n"), "index": sequence, "size": one.size, "path": [part.hex() for part in path],
         "checkpoint": one.note.data.decode(), "key": verifier.text,
     }  # fmt: skip
-    if personal:
-        proof["personal"] = personal_at(directory, sequence)
-    return proof
 
 
 def bare(record: str) -> str:

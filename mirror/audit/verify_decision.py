@@ -19,13 +19,15 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # read by type checkers only: the program also runs where `tuple[…]` does not (Python 3.8)
+    Point = tuple[int, int, int, int]
 
 # --- Ed25519 (RFC 8032 section 5.1), verification only: public values, so constant time is not needed ------------------
 P = 2**255 - 19
 ORDER = 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, P - 2, P) % P
-Point = tuple[int, int, int, int]
 
 
 def _recovered_x(y: int, sign: int) -> int | None:
@@ -83,24 +85,33 @@ def ed25519_holds(public: bytes, message: bytes, signature: bytes) -> bool:
     return (left[0] * right[2] - right[0] * left[2]) % P == 0 and (left[1] * right[2] - right[1] * left[2]) % P == 0
 
 
-# --- the proof --------------------------------------------------------------------------------------------------------
+# --- records, paths, keys and notes -----------------------------------------------------------------------------------
 
 
 class Wrong(Exception):
     """What does not hold."""
 
 
-def leaf_of(record: str) -> bytes:
-    """The leaf hash of a sealed record: SHA-256(0x00 || the record without its `leaf`), which the record names too."""
+#: Canonical JSON (RFC 8785) of values without floats.
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+def read_record(record: str) -> tuple[dict[str, Any], bytes]:
+    """A sealed record, and its leaf hash: SHA-256(0x00 || the record without its `leaf`), which the record names too."""
     fields = json.loads(record)
-    if json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False) != record:
+    if CANONICAL(fields) != record:
         raise Wrong("the record is not canonical JSON (RFC 8785)")
-    named = fields.pop("leaf")
-    bare = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    found = hashlib.sha256(b"\x00" + bare.encode()).digest()
-    if found.hex() != named:
+    # In canonical JSON nothing but short texts stands behind `leaf`, so that it can be cut out as it stands there.
+    before, found, after = record.rpartition(',"leaf":"' + fields["leaf"] + '"')
+    leaf = hashlib.sha256(b"\x00" + (before + after).encode()).digest()
+    if not found or leaf.hex() != fields["leaf"]:
         raise Wrong("the record is not the one that its leaf was made from")
-    return found
+    return fields, leaf
+
+
+def leaf_of(record: str) -> bytes:
+    """The leaf hash of a sealed record, checked."""
+    return read_record(record)[1]
 
 
 def root_of(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
@@ -142,6 +153,9 @@ def signature_in(note: str, name: str, identity: bytes) -> tuple[bytes, bytes]:
         if dash == "\u2014" and signer == name and data[:4] == identity:
             return (text + "\n").encode(), data[4:]
     raise Wrong(f"the checkpoint is not signed by {name}+{identity.hex()}")
+
+
+# --- one proof ---------------------------------------------------------------------------------------------------------
 
 
 def check(proof: dict[str, Any], trusted: str | None) -> tuple[bytes, bytes, bytes]:

@@ -1,6 +1,7 @@
 """A copy of what cannot be had again: the ledger, its evidence, what people signed, the index, the keys. Not what is cached.
 
-`DIR/manifest.json` names every other file with size and SHA-256; `DIR/ledger`, `DIR/data` and `DIR/keys` hold them. A copy is
+`DIR/manifest.json` names every other file with size and SHA-256, and `DIR/manifest.dsse.json` is the mirror's signature over it;
+`DIR/ledger`, `DIR/data` and `DIR/keys` hold the files. A copy is
 made beside a running mirror: segments only ever grow, so what is copied is a ledger as it was at some moment.
 """
 
@@ -17,16 +18,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mirror.audit import book, cursors
+from mirror.audit.custody import Custody
 from mirror.audit.examine import examine
+from mirror.audit.notes import Verifier
 from mirror.audit.segments import find_end, segments
+from mirror.audit.signoff import SIGNATURE, led_to, read_signoff, signed_off
 from mirror.core.canonical import instant
 from mirror.core.errors import InputError, Problem
+from mirror.durable import read_small, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 FORMAT: Final = "entrepot-backup/1"
+#: What is signed of a backup, and how many bytes the signature has at most.
+KIND: Final = "application/vnd.entrepot.backup+json"
+LARGEST: Final = 64 * 1024
 MANIFEST: Final = "manifest.json"
 INDEX: Final = "index.sqlite"
 #: Of the data folder: what can be fetched again, what belongs to a process, and what is copied in a way of its own.
@@ -46,10 +56,10 @@ class Place:
     sqlite: bool
 
 
-def back_up(place: Place, target: Path, now: datetime, version: str, *, keys: bool) -> dict[str, Any]:
-    """Make a copy in `target`, which must be new or empty; gives its manifest. Raises `InputError`, `OSError`.
+def back_up(place: Place, target: Path, now: datetime, version: str, *, keys: bool, key: Ed25519PrivateKey | None = None) -> dict[str, Any]:
+    """Make a copy in `target`, which must be new or empty; gives its manifest, and as `signature` who signed. Raises `InputError`, `OSError`.
 
-    The copy of the ledger is verified before it counts as one.
+    The copy of the ledger is verified before it counts as one. `key` is the mirror's own, which signs the manifest.
     """
     if not segments(place.ledger):
         raise InputError([Problem(str(place.ledger), "", "there is no ledger here")])
@@ -70,24 +80,58 @@ def back_up(place: Place, target: Path, now: datetime, version: str, *, keys: bo
         "ledger": {"records": found.head.count, "head": found.head.leaf, "root": found.root.hex(), "signed": found.signed},
         "files": {str(path.relative_to(target)): _described(path) for path in _files(target)},
     }  # fmt: skip
-    draft = target / f".{MANIFEST}"
-    draft.write_text(json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    draft.replace(target / MANIFEST)
-    return manifest
+    data = (json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+    current = _custody(target).current
+    signs = key if key is not None and current is not None and Verifier.of(current.name, key).text == current.text else None
+    if signs is not None:
+        write_whole(target / SIGNATURE, signed_off(KIND, MANIFEST, data, signs, now))
+    write_whole(target / MANIFEST, data)  # last: without it there is no backup
+    return manifest | {"signature": {"key": current.text, "at": instant(now)} if signs is not None and current is not None else None}
 
 
-def verify_backup(source: Path) -> dict[str, Any]:
-    """The manifest of a backup whose every file is the one that was made. Raises `InputError` with everything that is wrong."""
+def _custody(source: Path) -> Custody:
+    """The keys of the ledger in a backup, as its own records name them."""
+    found = Custody()
+    for line in book.read(source / "ledger" / book.FILE).records:
+        found.add(line)
+    return found
+
+
+def _signature(source: Path, manifest: bytes, trusted: Verifier | None) -> dict[str, str] | None:
+    """Who signed for the manifest: `trusted` or a key that it was handed over to, else the ledger's own. None: nobody. Raises `InputError`."""
+    path = source / SIGNATURE
+    if not path.exists():
+        if trusted is not None:
+            raise InputError([Problem(str(path), "", "is missing: nobody has signed for this backup")])
+        return None
+    custody = _custody(source)
+    own = [custody.current] if custody.current is not None else []
+    found = read_signoff(KIND, MANIFEST, manifest, read_small(path, LARGEST), led_to(custody, [trusted]) if trusted is not None else own, str(path))
+    return {"key": found.key, "at": found.at}
+
+
+def verify_backup(source: Path, trusted: Verifier | None = None) -> dict[str, Any]:
+    """The manifest of a backup whose every file is the one that was made, and as `signature` who signed for it.
+
+    With `trusted`, a verifier key of the ledger, it must be that one or one that it was handed over to. Raises `InputError` with
+    everything that is wrong.
+    """
     try:
-        manifest = json.loads((source / MANIFEST).read_text(encoding="utf-8"))
+        data = (source / MANIFEST).read_bytes()
+        manifest = json.loads(data)
         files, made = manifest["files"], manifest["ledger"]
         if manifest["format"] != FORMAT or manifest.keys() != _KEYS or not isinstance(files, dict) or made.keys() != _OF_LEDGER:
             raise ValueError("another format")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         said = (error.strerror if isinstance(error, OSError) else None) or "is no manifest of a backup"
         raise InputError([Problem(str(source / MANIFEST), "", said)]) from None
-    there = {str(path.relative_to(source)): path for path in _files(source) if path.name != MANIFEST or path.parent != source}
-    problems = [Problem(str(source / name), "", "is missing") for name in sorted(files.keys() - there.keys())]
+    there = {str(path.relative_to(source)): path for path in _files(source) if path.name not in (MANIFEST, SIGNATURE) or path.parent != source}
+    signature, problems = None, list[Problem]()
+    try:
+        signature = _signature(source, data, trusted)
+    except InputError as error:
+        problems += error.problems
+    problems += [Problem(str(source / name), "", "is missing") for name in sorted(files.keys() - there.keys())]
     problems += [Problem(str(there[name]), "", "is in no manifest") for name in sorted(there.keys() - files.keys())]
     for name in sorted(files.keys() & there.keys()):
         if _described(there[name]) != files[name]:
@@ -100,16 +144,16 @@ def verify_backup(source: Path) -> dict[str, Any]:
             problems.append(Problem(str(source / MANIFEST), "ledger", "is not the ledger that lies beside it"))
     if problems:
         raise InputError(problems)
-    result: dict[str, Any] = manifest
+    result: dict[str, Any] = manifest | {"signature": signature}
     return result
 
 
-def restore(source: Path, place: Place) -> dict[str, Any]:
-    """Put a backup where a mirror keeps things, after it was verified; gives its manifest. Raises `InputError`, `OSError`.
+def restore(source: Path, place: Place, trusted: Verifier | None = None) -> dict[str, Any]:
+    """Put a backup where a mirror keeps things, after it was verified (`verify_backup`). Raises `InputError`, `OSError`.
 
     Nothing is written over: data folder and ledger must be new or empty.
     """
-    manifest = verify_backup(source)
+    manifest = verify_backup(source, trusted)
     _demand_empty(place.data, "a backup is restored to a new data folder")
     _demand_empty(place.ledger, "a backup is restored to a new folder")
     pairs = [(source / "data", place.data), (source / "ledger", place.ledger)]
@@ -205,5 +249,7 @@ def written(manifest: Mapping[str, Any]) -> Sequence[str]:
     """What a person is told of a backup."""
     ledger, files = manifest["ledger"], manifest["files"]
     lines = [f"{ledger['records']} records, {ledger['signed']} of them signed for; {len(files)} files, {sum(one['size'] for one in files.values())} bytes"]
+    signature = manifest["signature"]
+    lines += [f"signed by {signature['key']} at {signature['at']}" if signature else "not signed: the ledger names no key that lies here"]
     lines += [] if manifest["keys"] else ["without keys: keep those elsewhere, or the ledger cannot go on without `mirror ledger recover --new-key`"]
     return lines + ([] if manifest["database"] == "sqlite" else ["the database is elsewhere, and so is its backup (pg_dump)"])

@@ -26,23 +26,29 @@ def backup(ctx: click.Context, folder: Path, without_keys: bool, as_json: bool) 
     Keep the configuration and the policy files yourself; policies that were in force are in the evidence.
     """
     from mirror.bundle.backup import back_up
+    from mirror.cli.owner import configured
+    from mirror.ledger_wiring import machine_key_of
 
-    _say(back_up(_place(ctx), folder, datetime.now(UTC), __version__, keys=not without_keys), as_json=as_json)
+    key = machine_key_of(configured(ctx.find_object(Path))).current()
+    _say(back_up(_place(ctx), folder, datetime.now(UTC), __version__, keys=not without_keys, key=key), as_json=as_json)
 
 
 @click.command("restore")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option("--check", is_flag=True, help="Only verify the backup.")
-@click.option("--json", "as_json", is_flag=True, help="The manifest.")
+@click.option("--key", "key", help="A verifier key of the ledger (name+id+base64), or a file that holds it: the backup must be signed by it, or by one that it was handed over to.")
+@click.option("--json", "as_json", is_flag=True, help="The manifest, and who signed for it.")
 @click.pass_context
-def restore(ctx: click.Context, folder: Path, check: bool, as_json: bool) -> None:
+def restore(ctx: click.Context, folder: Path, check: bool, key: str | None, as_json: bool) -> None:
     """Verify the backup in FOLDER and put it where the configuration says; nothing is written over.
 
     Where checkpoints of later records are known, `mirror serve` refuses to go on until `mirror ledger recover` has told of the gap.
     """
     from mirror.bundle import backup as copies
+    from mirror.cli.ledger_proof import verifier_of
 
-    _say(copies.verify_backup(folder) if check else copies.restore(folder, _place(ctx)), as_json=as_json)
+    trusted = verifier_of(key)
+    _say(copies.verify_backup(folder, trusted) if check else copies.restore(folder, _place(ctx), trusted), as_json=as_json)
 
 
 def _place(ctx: click.Context) -> Place:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mirror.cli.holders import holders
+from mirror.cli.ledger_export import export
 from mirror.cli.ledger_proof import checkpoint, prove, recover, rotate, verify
 from mirror.cli.ledger_query import query
 from mirror.cli.ledger_sinks import sinks
@@ -86,5 +87,5 @@ def _line(record: Mapping[str, Any]) -> str:
     return "  ".join(part for part in parts if part)
 
 
-for one in (query, verify, prove, checkpoint, rotate, recover, sinks, holders, lookback):
+for one in (query, export, verify, prove, checkpoint, rotate, recover, sinks, holders, lookback):
     command.add_command(one)

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from mirror.audit.checkpointer import Checkpointer
+    from mirror.audit.evidence import Lost
     from mirror.audit.examine import Examined
     from mirror.audit.notes import Checkpoint, Verifier
     from mirror.config import Config
 
 _CONFIG: Final = click.option("-c", "--config", "path", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file.")
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+#: How many lost pieces of evidence are spelt out in the text form.
+_MOST_LOST: Final = 100
 _KEY: Final = click.option("--key", "key", help="A verifier key (name+id+base64), or a file that holds it.")
 
 
@@ -31,24 +34,31 @@ _KEY: Final = click.option("--key", "key", help="A verifier key (name+id+base64)
 @click.option("--since-checkpoint", is_flag=True, help="Only what came after the newest checkpoint; before it, that the tree has its root.")
 @click.option("--checkpoint", "foreign", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A file of checkpoints that was kept elsewhere (repeatable).")
 @_KEY
+@click.option("--no-evidence", is_flag=True, help="Do not look whether what the records cite is still in the evidence archive.")
 @_JSON
 @_CONFIG
 @click.pass_context
-def verify(ctx: click.Context, since_checkpoint: bool, foreign: tuple[Path, ...], key: str | None, as_json: bool, path: Path | None) -> None:
-    """Verify every byte of the ledger, its tree and its checkpoints; exit 1 and name file, sequence and fault if anything is wrong.
+def verify(ctx: click.Context, since_checkpoint: bool, foreign: tuple[Path, ...], key: str | None, no_evidence: bool, as_json: bool, path: Path | None) -> None:
+    """Verify every byte of the ledger, its tree, its checkpoints and the evidence that its records cite; exit 1 and name what is wrong.
 
     --checkpoint also finds a history that was rewritten as a whole. --key must be among the keys that the ledger's records name.
     """
+    from mirror.audit.evidence import Citations, lost
     from mirror.audit.examine import examine
+    from mirror.store.archive import EvidenceArchive
 
-    directory = _folder(_config(ctx, path))
+    config = _config(ctx, path)
     known = [(str(file), one) for file in foreign for one in _notes(file)]
-    found = examine(directory, incremental=since_checkpoint, foreign=known, key=_verifier(key))
+    citations = None if no_evidence else Citations()
+    found = examine(_folder(config), incremental=since_checkpoint, foreign=known, key=verifier_of(key), citations=citations)
+    gone = lost(citations, EvidenceArchive(config.data / "evidence").read) if citations is not None and found.fault is None else []
     if as_json:
-        click.echo(json.dumps(_told(found), ensure_ascii=False))
+        evidence = None if citations is None else {"cited": len(citations), "lost": [_lost_row(one) for one in gone]}
+        click.echo(json.dumps({**_told(found), "ok": found.fault is None and not gone, "evidence": evidence}, ensure_ascii=False))
     else:
         _say(found, len(known))
-    sys.exit(0 if found.fault is None else 1)
+        _say_lost(gone, len(citations) if citations is not None and found.fault is None else None)
+    sys.exit(0 if found.fault is None and not gone else 1)
 
 
 @click.command()
@@ -82,7 +92,7 @@ def prove(ctx: click.Context, decision: str, out: Path | None, personal: bool, v
 @click.pass_context
 def checkpoint(ctx: click.Context, as_json: bool, path: Path | None) -> None:
     """Sign for everything that is recorded now, send it where checkpoints go, and print it. Exit 1 if some place did not take it."""
-    made = asyncio.run(_asked(_config(ctx, path), "checkpoint"))
+    made = asyncio.run(asked(_config(ctx, path), "checkpoint"))
     failing = [row for row in made["to"] if row["state"] != "ok"]
     click.echo(json.dumps(made, ensure_ascii=False) if as_json else made["note"], nl=as_json)
     for row in failing:
@@ -98,7 +108,7 @@ def checkpoint(ctx: click.Context, as_json: bool, path: Path | None) -> None:
 def rotate(ctx: click.Context, file: Path | None, as_json: bool, path: Path | None) -> None:
     """Let another key sign for the ledger from now on. The one in use says so on the record, and is deleted."""
     pem = None if file is None else _private(file)
-    told = asyncio.run(_asked(_config(ctx, path), "rotate", pem))
+    told = asyncio.run(asked(_config(ctx, path), "rotate", pem))
     click.echo(json.dumps(told) if as_json else told["key"])
 
 
@@ -145,7 +155,7 @@ async def _recovered(config: Config, *, new_key: bool) -> Sequence[Mapping[str, 
         await checkpointer.close()
 
 
-async def _asked(config: Config, method: str, *arguments: Any) -> dict[str, Any]:
+async def asked(config: Config, method: str, *arguments: Any) -> dict[str, Any]:
     """What the ledger's owner answers: the mirror that runs, else this process for as long as it takes."""
     from mirror.keeper.ledger_desk import AskedLedger, LedgerDesk
 
@@ -187,7 +197,7 @@ async def _proof(config: Config, decision: str, *, personal: bool) -> dict[str, 
     sequence = await _sequence(config, decision)
     one = book.read(directory / book.FILE).newest
     if one is None or one.size <= sequence:
-        one = Checkpoint.read((await _asked(config, "checkpoint"))["note"].encode())
+        one = Checkpoint.read((await asked(config, "checkpoint"))["note"].encode())
     pages, custody = book.read(directory / book.FILE), _custody()
     for line in pages.records:
         custody.add(line)
@@ -250,7 +260,8 @@ def _notes(file: Path) -> list[Checkpoint]:
         raise InputError([Problem(str(file), "", str(error) or "is no checkpoint")]) from None
 
 
-def _verifier(text: str | None) -> Verifier | None:
+def verifier_of(text: str | None) -> Verifier | None:
+    """The verifier key of an option `--key`, or of the file that it names. Raises `InputError`."""
     from mirror.audit.notes import Verifier
 
     if text is None:
@@ -275,6 +286,19 @@ def _told(found: Examined) -> dict[str, Any]:
         "unfinished": found.unfinished, "checkpoints": found.checkpoints, "signed": found.signed, "since": found.since,
         "remarks": found.remarks, "fault": fault,
     }  # fmt: skip
+
+
+def _lost_row(one: Lost) -> dict[str, Any]:
+    return {"sha256": one.digest, "file": f"evidence/{one.digest[:2]}/{one.digest}", "seq": one.citation.sequence, "cited_as": one.citation.what, "what": one.why}
+
+
+def _say_lost(gone: Sequence[Lost], cited: int | None) -> None:
+    for one in gone[:_MOST_LOST]:
+        click.echo(str(one), err=True)
+    if len(gone) > _MOST_LOST:
+        click.echo(f"and {len(gone) - _MOST_LOST} more (--json has all)", err=True)
+    if cited is not None and not gone:
+        click.echo(f"evidence: all that is cited is in the archive ({cited} pieces named by records)")
 
 
 def _say(found: Examined, foreign: int) -> None:

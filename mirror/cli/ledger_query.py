@@ -41,7 +41,8 @@ _FILTERS: Final = {
 #: A word that no event has would find nothing, and read like an answer.
 _WORDS: Final = {"effect": [effect.word for effect in Effect], "kind": [kind.value for kind in EventKind]}
 _COLUMNS: Final = ("seq", "at", "kind", "effect", "artifact", "requests", "actor", "groups", "country", "rules")
-_CSV_COLUMNS: Final = (
+#: The columns of a record as one flat row (`row_of`).
+CSV_COLUMNS: Final = (
     "seq", "at", "kind", "decision", "effect", "would", "artifact", "requests", "actor", "groups", "country", "country_source", "publisher", "rules",
     "lists", "ancestors", "sentence", "status", "policy",
 )  # fmt: skip
@@ -151,7 +152,7 @@ def _print_events(records: Sequence[Mapping[str, Any]], output: _Output) -> None
         for record in records:
             click.echo(json.dumps(record, ensure_ascii=False, sort_keys=True))
     elif output.as_csv:
-        print_csv(_CSV_COLUMNS, map(row_of, records))
+        print_csv(CSV_COLUMNS, map(row_of, records))
     else:
         print_table(_COLUMNS, [{**row_of(record), "at": record["at"][:19] + "Z"} for record in records])
 
@@ -216,9 +217,10 @@ def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None
     writer = csv.writer(out)
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([_harmless(row.get(name)) for name in columns])
+        writer.writerow([harmless(row.get(name)) for name in columns])
     click.echo(out.getvalue(), nl=False)
 
 
-def _harmless(value: object) -> object:
+def harmless(value: object) -> object:
+    """A cell that a spreadsheet does not take for a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

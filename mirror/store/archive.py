@@ -52,6 +52,19 @@ class EvidenceArchive:
         found = await asyncio.to_thread(self._read, digest)
         return None if found is None else found[0]
 
+    def read(self, digest: str) -> tuple[str, bytes] | str:
+        """Kind and bytes, or a phrase that says what is wrong: it is gone, it is not what it was."""
+        if not _DIGEST.match(digest):
+            return "is no digest"
+        try:
+            raw = self.path(digest).read_bytes()
+        except FileNotFoundError:
+            return "is gone"
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        found = _decoded(raw)
+        return found if found is not None and sha256(found[1]).hexdigest() == digest else "is not what it was"
+
     def _keep(self, kind: str, data: bytes) -> str:
         digest = sha256(data).hexdigest()
         if self._read(digest) is not None:
@@ -70,18 +83,10 @@ class EvidenceArchive:
             sync_folder(self._root.parent)
 
     def _read(self, digest: str) -> tuple[str, bytes] | None:
-        if not _DIGEST.match(digest):
-            return None
-        try:
-            raw = self.path(digest).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            _LOG.error("evidence_unreadable", digest=digest, fault=error.strerror)
-            return None
-        found = _decoded(raw)
-        if found is None or sha256(found[1]).hexdigest() != digest:
-            _LOG.error("evidence_damaged", digest=digest)
+        found = self.read(digest)
+        if isinstance(found, str):
+            if _DIGEST.match(digest) and found != "is gone":
+                _LOG.error("evidence_damaged" if found == "is not what it was" else "evidence_unreadable", digest=digest, fault=found)
             return None
         return found
 

@@ -63,18 +63,18 @@ def home(tmp_path) -> Path:
 
 def test_verify(home):
     """A sound ledger: count and head, exit 0. A changed one: sequence and fault, exit 1. None: exit 2."""
-    sound = mirror(home, "verify")
+    sound = mirror(home, "verify", "--no-evidence")
     assert (sound.returncode, sound.stdout.startswith("23 records, head ")) == (0, True), sound.stderr
-    said = json.loads(mirror(home, "verify", "--json").stdout)
+    said = json.loads(mirror(home, "verify", "--no-evidence", "--json").stdout)
     assert (said["ok"], said["records"], said["fault"]) == (True, 23, None)
     segment = home / "data" / "ledger" / "segment-000000000000.jsonl"
     segment.write_bytes(segment.read_bytes().replace(b'"status":451', b'"status":200', 3))
-    broken = mirror(home, "verify")
+    broken = mirror(home, "verify", "--no-evidence")
     assert (broken.returncode, broken.stdout) == (1, "")
     assert "segment-000000000000.jsonl: seq 2: the record is not the one its leaf was made from" in broken.stderr
-    assert json.loads(mirror(home, "verify", "--json").stdout)["fault"]["seq"] == 2
+    assert json.loads(mirror(home, "verify", "--no-evidence", "--json").stdout)["fault"]["seq"] == 2
     (home / "mirror.yaml").write_text(f"data: {home / 'elsewhere'}\n")
-    assert mirror(home, "verify").returncode == 2
+    assert mirror(home, "verify", "--no-evidence").returncode == 2
 
 
 def test_tail(home):
@@ -159,7 +159,7 @@ async def test_beside_a_running_mirror(home):
     assert json.loads(await process.stdout.readline())["leaf"] == sealed.leaf
     process.send_signal(signal.SIGINT)
     assert await process.wait() in (0, 130)
-    assert (await asyncio.to_thread(mirror, home, "verify")).returncode == 0
+    assert (await asyncio.to_thread(mirror, home, "verify", "--no-evidence")).returncode == 0
     found = await asyncio.to_thread(mirror, home, "query", "--limit", "1", "--kind", "refused", "--json")
     assert json.loads(found.stdout)["decision"]["id"] == decision(500).id
     await ledger.close()

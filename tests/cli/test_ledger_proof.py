@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mirror import config
-from mirror.audit.notes import Checkpoint
+from mirror.audit.notes import Checkpoint, Verifier
 from mirror.core.errors import InputError
 from mirror.keeper.desk import Wicket
 from mirror.keeper.door import NAME, removed
@@ -118,7 +119,7 @@ def test_prove(home):
 
 def test_prove_what_no_checkpoint_covers_and_what_is_not_there(home):
     """Where no checkpoint covers the record, one is made; an unknown decision or record is unusable input."""
-    before = told(home, "ledger", "verify")
+    before = told(home, "ledger", "verify", "--no-evidence")
     done = mirror(home, "ledger", "prove", str(before["records"] - 1))
     assert json.loads(done.stdout)["size"] == before["records"]
     assert mirror(home, "ledger", "prove", decision(77).id).returncode == 2
@@ -139,11 +140,11 @@ async def test_beside_a_running_mirror(home):
         proof = await asyncio.to_thread(mirror, home, "ledger", "prove", decision(41).id)
         assert json.loads(proof.stdout)["size"] == 12
         key = (await asyncio.to_thread(told, home, "ledger", "rotate"))["key"]
-        found = await asyncio.to_thread(told, home, "ledger", "verify", "--since-checkpoint", "--key", key, "--checkpoint", str(home / "out" / "checkpoints"))
+        found = await asyncio.to_thread(told, home, "ledger", "verify", "--no-evidence", "--since-checkpoint", "--key", key, "--checkpoint", str(home / "out" / "checkpoints"))
         assert (found["ok"], found["since"], found["unfinished"]) == (True, 13, "")
         assert (await asyncio.to_thread(mirror, home, "backup", str(home / "beside"))).returncode == 0
         assert "being written by process" in (await asyncio.to_thread(mirror, home, "ledger", "recover", "-y")).stderr
-    assert told(home, "ledger", "verify")["ok"]
+    assert told(home, "ledger", "verify", "--no-evidence")["ok"]
     assert mirror(home, "restore", str(home / "beside"), "--check").returncode == 0
 
 
@@ -155,16 +156,16 @@ def test_verify_against_what_was_kept(home, tmp_path):
     (tmp_path / "key").write_text(key + "\n")
     ledger = home / "data" / "ledger"
     for kept in (ledger / "checkpoint", ledger / "checkpoints", home / "out" / "checkpoints", tmp_path / "proof.json"):
-        done = mirror(home, "ledger", "verify", "--checkpoint", str(kept), "--key", str(tmp_path / "key"))
+        done = mirror(home, "ledger", "verify", "--no-evidence", "--checkpoint", str(kept), "--key", str(tmp_path / "key"))
         assert done.returncode == 0, done.stderr
         assert "from elsewhere, the newest of 9 records" in done.stdout
     shutil.rmtree(ledger)
     asyncio.run(_anew(home))
-    done = mirror(home, "ledger", "verify", "--checkpoint", str(tmp_path / "proof.json"))
+    done = mirror(home, "ledger", "verify", "--no-evidence", "--checkpoint", str(tmp_path / "proof.json"))
     assert (done.returncode, done.stdout) == (1, "")
     assert "is of 9 records of another history: the ledger has 10" in done.stderr
     for bad in (["--checkpoint", str(home / "mirror.yaml")], ["--key", "nonsense"], ["--checkpoint", str(home / "none")]):
-        assert mirror(home, "ledger", "verify", *bad).returncode == 2, bad
+        assert mirror(home, "ledger", "verify", "--no-evidence", *bad).returncode == 2, bad
 
 
 async def _anew(home: Path) -> None:
@@ -206,7 +207,7 @@ def test_backup_restore_and_recover(home):
     assert (done.returncode, "gap: records after 9, up to 17" in done.stdout) == (0, True), done.stderr
     assert "nothing to recover from" in mirror(home, "ledger", "recover", "-y").stdout
     asyncio.run(fill(home))
-    found = told(home, "ledger", "verify", "--checkpoint", str(home / "out" / "checkpoints"))
+    found = told(home, "ledger", "verify", "--no-evidence", "--checkpoint", str(home / "out" / "checkpoints"))
     assert (found["ok"], any("says was lost" in one for one in found["remarks"])) == (True, True)
     assert Checkpoint.read((home / "data" / "ledger" / "checkpoint").read_bytes()).size == found["records"]
 
@@ -245,3 +246,30 @@ def test_configuration(tmp_path, text, said):
         config.load(tmp_path / "mirror.yaml", {})
     assert said in str(error.value.problems[0])
     assert len(error.value.problems) == 1
+
+
+def test_a_backup_is_signed(home, tmp_path):
+    """The manifest is signed by the ledger's key; made anew by somebody else, unsigned where a key is asked for, or under another key, it does not pass."""
+    first = json.loads(mirror(home, "ledger", "prove", "0").stdout)["key"]
+    assert mirror(home, "ledger", "rotate").returncode == 0
+    made = told(home, "backup", str(home / "copy"))
+    assert made["signature"]["key"] != first
+    found = told(home, "restore", str(home / "copy"), "--check", "--key", first)
+    assert found == made  # the first key is enough: it was handed over
+    assert f"signed by {made['signature']['key']} at " in mirror(home, "restore", str(home / "copy"), "--check").stdout
+    manifest, signature = home / "copy" / "manifest.json", home / "copy" / "manifest.dsse.json"
+    kept = {path: path.read_bytes() for path in (manifest, signature)}
+    for change, said in (
+        (lambda: manifest.write_bytes(kept[manifest].replace(b'"version": "0', b'"version": "9')), "is of another manifest.json than the one that lies beside it"),
+        (lambda: signature.write_bytes(kept[signature].replace(b'"sig":"', b'"sig":"A', 1)), "not a signed envelope"),
+        (signature.unlink, "is missing: nobody has signed for this backup"),
+    ):
+        change()
+        bad = mirror(home, "restore", str(home / "copy"), "--check", "--key", first)
+        assert (bad.returncode, said in bad.stderr) == (2, True), bad.stderr
+        for path, data in kept.items():
+            path.write_bytes(data)
+    assert mirror(home, "restore", str(home / "copy"), "--check").returncode == 0
+    other = Verifier.of("ledger.acme.example", Ed25519PrivateKey.generate()).text
+    bad = mirror(home, "restore", str(home / "copy"), "--check", "--key", other)
+    assert (bad.returncode, "none is by a key that is trusted here" in bad.stderr) == (2, True)

@@ -9,13 +9,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mirror import config as configuration
+from mirror.audit.checkpointer import Checkpointer
 from mirror.audit.ledger import SegmentLedger
 from mirror.core.actor import Actor
 from mirror.core.decision import Effect, EventKind, RequestInfo
 from mirror.core.facts import Facts
 from mirror.core.findings import Finding
 from mirror.core.purl import parse_loose
-from mirror.list_wiring import lists_ready
+from mirror.ledger_wiring import ledger_of
+from mirror.list_wiring import lists_ready, standing_lists
 from mirror.lists.editions import store_of
 from mirror.policy.derive import derive
 from mirror.policy.evaluate import evaluate
@@ -71,8 +73,8 @@ class Clock:
 class Past:
     """Requests as they come, on the record."""
 
-    def __init__(self, folder: Path, clock: Clock, rulebook: Rulebook, recorder: Recorder, ledger: SegmentLedger) -> None:
-        self.folder, self.clock, self.rulebook, self.recorder, self.ledger = folder, clock, rulebook, recorder, ledger
+    def __init__(self, folder: Path, clock: Clock, rulebook: Rulebook, recorder: Recorder, ledger: SegmentLedger, checkpointer: Checkpointer) -> None:
+        self.folder, self.clock, self.rulebook, self.recorder, self.ledger, self.checkpointer = folder, clock, rulebook, recorder, ledger, checkpointer
         assert rulebook.findings is not None
         self.book = rulebook.findings
 
@@ -92,6 +94,15 @@ class Past:
         (self.folder / "policy.yaml").write_text(text)
         await self.renew()
 
+    async def new_list(self, text: str) -> None:
+        """Another edition of the list is adopted and comes into force."""
+        (self.folder / "house.csv").write_text(text)
+        config = configuration.load(self.folder / "mirror.yaml", {})
+        await lists_ready(replace(config, data=self.folder / "data"), self.clock)
+        edition = store_of(self.folder / "data").pointer("house").read_text().strip()
+        note_rules(self.ledger, self.clock.now(), "adopted", edition, {"list": "house", "entries": text.count("\n") - 1})
+        await self.renew()
+
     async def find(self, *findings: Finding) -> None:
         """Reviewers say something of matches."""
         self.book.reviewed, self.book.stamp = Reviewed(findings), self.book.stamp + 1
@@ -103,7 +114,8 @@ class Past:
 
         async def changed(epoch):
             await keep_rules(self.recorder, epoch, store_of(self.folder / "data"))
-            note_rules(self.ledger, self.clock.now(), "activated", epoch.policy.digest, {"epoch": epoch.number})
+            detail = {"epoch": epoch.number, "catalogue": epoch.catalogue.digest, "lists": dict(epoch.editions)}
+            note_rules(self.ledger, self.clock.now(), "activated", epoch.policy.digest, detail)
 
         async def failed(error):
             raise error
@@ -112,8 +124,8 @@ class Past:
 
 
 @asynccontextmanager
-async def past(folder: Path, rules: str = RULES):
-    """An installation in `folder` whose clock stands at `START`."""
+async def past(folder: Path, rules: str = RULES, *, begin: datetime = START, signed: bool = False):
+    """An installation in `folder` whose clock stands at `begin`; `signed`: with a key of its own, and checkpoints at start and end."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in (("mirror.yaml", CONFIG), ("publishers.yaml", PUBLISHERS), ("house.csv", LISTED), ("policy.yaml", rules)):
         (folder / name).write_text(text)
@@ -121,13 +133,20 @@ async def past(folder: Path, rules: str = RULES):
     config = replace(config, data=folder / "data")
     (folder / "data").mkdir(exist_ok=True)
     clock = Clock()
+    clock.moment = begin
     await lists_ready(config, clock)
     rulebook = Rulebook(RuleSources(config.policy.path, config.catalogue, config.lists, editions=store_of(config.data), findings=FindingBook()), clock.now)
-    ledger = SegmentLedger(folder / "data" / "ledger", clock, reserve=0)
-    await ledger.start({"version": "1.0", "policy": rulebook.current.policy.digest})
+    config = replace(config, ledger=replace(config.ledger, reserve=0, origin="ledger.acme.example"))
+    ledger, checkpointer = ledger_of(config, clock)
+    lists = standing_lists(rulebook.current, store_of(config.data))
+    await ledger.start({"version": "1.0", "policy": rulebook.current.policy.digest, **lists}, checkpointer.admit if signed else None)
+    if signed:
+        ledger.at_end = checkpointer.last
+        await checkpointer.begin()
     recorder = Recorder(clock, os.urandom, ledger, EvidenceArchive(folder / "data" / "evidence"), "https://ask.example")
     await keep_rules(recorder, rulebook.current, store_of(config.data))
     try:
-        yield Past(folder, clock, rulebook, recorder, ledger)
+        yield Past(folder, clock, rulebook, recorder, ledger, checkpointer)
     finally:
         await ledger.close()
+        await checkpointer.close()
