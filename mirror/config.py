@@ -20,6 +20,7 @@ from mirror.config_checks import checked
 from mirror.config_clients import ClientLimits, Clients, GroupConfig, Limit, Tls
 from mirror.config_ledger import LedgerConfig, ledger_located
 from mirror.config_lists import CataloguePack, ListConfig, layered, located, pack_located
+from mirror.config_mended import UnsoundConfig, mended
 from mirror.config_values import (
     AUTO,
     Country,
@@ -38,7 +39,7 @@ from mirror.config_values import (
     shown,
 )
 from mirror.core.errors import InputError, Problem
-from mirror.decode import decode, load_yaml
+from mirror.decode import DuplicateKeys, load_yaml
 from mirror.lists.loading import shipped
 
 __all__ = ["ClientLimits", "Clients", "Config", "GroupConfig", "HubConfig", "Limit", "ListConfig", "Tls", "effective", "load", "schema"]
@@ -235,13 +236,13 @@ HUGGINGFACE_ORIGINS: Final = ("*.huggingface.co", "*.hf.co", "*.xethub.hf.co")
 def load(path: Path | None, environ: Mapping[str, str], *, cwd: Path | None = None) -> Config:
     """The effective configuration: `path`, else `$MIRROR_CONFIG`, else `./mirror.yaml`, else defaults alone.
 
-    Raises `InputError` with every problem of the file and of the environment.
+    Raises `UnsoundConfig` with every problem of the file and of the environment: of what has a fault in its shape only that.
     """
     here = cwd or Path.cwd()
     file = _find(path, environ, here)
     source = str(file) if file else "defaults"
-    raw = _read(file) if file else {}
     problems: list[Problem] = []
+    raw = _read(file, problems) if file else {}
     sections = {part.name for part in dataclasses.fields(Config)} - {"file"}
     raw = expanded(raw, environ, source, "", problems)
     if "file" in raw:
@@ -250,18 +251,18 @@ def load(path: Path | None, environ: Mapping[str, str], *, cwd: Path | None = No
     raw, origins = overridden(raw, environ, sections, problems)
     # `listen:` with every key commented out is an empty section, not an error.
     raw = _with_default_hubs({key: value for key, value in raw.items() if value is not None})
-    try:
-        config = decode(Config, raw, source)
-    except InputError as error:
-        raise InputError([*problems, *(attributed(one, origins) for one in error.problems)]) from None
+    decoded = mended(Config, raw, source)
+    problems += (attributed(one, origins) for one in decoded.problems)
+    if (config := decoded.value) is None:
+        raise UnsoundConfig(problems, None)
     base = file.resolve().parent if file else here
     config = _located(dataclasses.replace(config, file=file), base)
-    if not _names_policy(raw) and config.policy.path is not None and not config.policy.path.exists():
+    if not _names_policy(decoded.raw) and config.policy.path is not None and not config.policy.path.exists():
         observe = shipped("profiles") / "observe" / "policy.yaml"
         config = dataclasses.replace(config, policy=dataclasses.replace(config.policy, path=observe))
-    problems += (attributed(one, origins) for one in checked(config, source))
+    problems += (attributed(one, origins) for one in checked(config, source) if not decoded.follows(one))
     if problems:
-        raise InputError(problems)
+        raise UnsoundConfig(problems, config)
     return config
 
 
@@ -293,14 +294,18 @@ def _find(path: Path | None, environ: Mapping[str, str], here: Path) -> Path | N
     return usual if usual.is_file() else None
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path, problems: list[Problem]) -> dict[str, Any]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError([Problem(str(file), "", error.strerror or "cannot be read")]) from None
     except UnicodeDecodeError as error:
         raise InputError([Problem(str(file), f"byte {error.start}", "not UTF-8")]) from None
-    raw = load_yaml(text, str(file))
+    try:
+        raw = load_yaml(text, str(file))
+    except DuplicateKeys as error:
+        problems += error.problems
+        raw = error.value
     if raw is not None and not isinstance(raw, dict):
         raise InputError([Problem(str(file), "", "expected a mapping of sections")])
     return raw or {}

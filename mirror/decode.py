@@ -83,11 +83,20 @@ class _Fault(Exception):
         self.line, self.message = line, message
 
 
+class DuplicateKeys(InputError):
+    """A document in which keys stand twice. `value` is what the last of each says: enough to look for other faults."""
+
+    def __init__(self, problems: Sequence[Problem], value: Any) -> None:
+        super().__init__(problems)
+        self.value = value
+
+
 def load_yaml(text: str, source: str) -> Any:
     """The plain value of one YAML document (None for an empty one): dict, list, str, int, float, bool, date, datetime.
 
-    Raises `InputError` naming `source` and the line: syntax, duplicate keys (all of them), several documents, unknown
-    tags, merge keys, keys that are not text, aliases to themselves, and anything beyond the bounds above.
+    Raises `InputError` naming `source` and the line: syntax, duplicate keys (all of them; `DuplicateKeys` where nothing else
+    is wrong), several documents, unknown tags, merge keys, keys that are not text, aliases to themselves, and anything
+    beyond the bounds above.
     """
     if len(text) > MAX_BYTES:
         raise InputError([Problem(source, "", f"larger than {MAX_BYTES // 1024 // 1024} MiB")])
@@ -104,7 +113,7 @@ def load_yaml(text: str, source: str) -> Any:
     except yaml.YAMLError as error:
         raise InputError([Problem(source, "", f"not YAML: {' '.join(str(error).split())}")]) from None
     if builder.duplicates:
-        raise InputError(builder.problems(source))
+        raise DuplicateKeys(builder.problems(source), builder.value)
     return builder.value
 
 

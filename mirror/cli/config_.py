@@ -13,6 +13,7 @@ import click
 from mirror import config as configuration
 from mirror.config import Config
 from mirror.config_checks import remarks
+from mirror.config_mended import UnsoundConfig
 from mirror.core.errors import InputError, Problem
 from mirror.hubs.pypi.osv_files import load as load_osv
 
@@ -29,13 +30,14 @@ def command() -> None:
 @click.pass_obj
 def check(config_path: Path | None, as_json: bool) -> None:
     """Read the configuration; exit 2 with every problem and its place, one a line, when it is unusable."""
-    try:
-        config = configuration.load(config_path, os.environ)
-        notes = [*remarks(config), *_advisories(config)]
-    except InputError as error:
+    problems: list[Problem] = []
+    config, notes = _read(config_path, problems), list[str]()
+    if config is not None:
+        notes = [*remarks(config), *_advisories(config, problems)]
+    if problems or config is None:
         if not as_json:
-            raise
-        for problem in error.problems:
+            raise InputError(problems)
+        for problem in problems:
             row = {"level": "error", "source": problem.source, "place": problem.place, "message": problem.message}
             click.echo(json.dumps(row, ensure_ascii=False))
         sys.exit(2)
@@ -47,20 +49,28 @@ def check(config_path: Path | None, as_json: bool) -> None:
         click.echo(f"note: {note}")
 
 
-def _advisories(config: Config) -> Iterator[str]:
-    """Reads every OSV database through. Raises `InputError` with the problems of all of them."""
-    problems: list[Problem] = []
+def _read(config_path: Path | None, problems: list[Problem]) -> Config | None:
+    """The configuration, or what is left of it beside `problems`."""
+    try:
+        return configuration.load(config_path, os.environ)
+    except InputError as error:
+        problems += error.problems
+        return error.rest if isinstance(error, UnsoundConfig) else None
+
+
+def _advisories(config: Config, problems: list[Problem]) -> Iterator[str]:
+    """Reads every OSV database through that is there; what is wrong in one is put into `problems`."""
+    told = {problem.place.partition("[")[0] for problem in problems}
     for name, row in config.hubs.items():
+        if not row.osv or f"hubs.{name}.osv" in told:
+            continue
         try:
-            loaded = load_osv(row.osv) if row.osv else None
+            loaded = load_osv(row.osv)
         except InputError as error:
             problems += error.problems
             continue
-        if loaded is not None:
-            yield f"hubs.{name}.osv: {loaded.edition.entries} entries, {len(loaded.edition)} projects of PyPI"
-            yield from map(str, loaded.doubts[:20])
-    if problems:
-        raise InputError(problems)
+        yield f"hubs.{name}.osv: {loaded.edition.entries} entries, {len(loaded.edition)} projects of PyPI"
+        yield from map(str, loaded.doubts[:20])
 
 
 @command.command()

@@ -10,7 +10,7 @@ import click
 
 from mirror.cli import activation, policy_import, policy_past
 from mirror.cli.policy_explain import COMMANDS as EXPLAINING
-from mirror.cli.policy_inputs import CONFIG, JSON, epoch_or_exit, json_lines, row_of
+from mirror.cli.policy_inputs import CONFIG, JSON, epoch_or_exit, in_words, json_lines, level_of, row_of
 from mirror.cli.upcoming import upcoming
 
 if TYPE_CHECKING:
@@ -33,20 +33,17 @@ def check(path: Path | None, config_path: Path | None, as_json: bool) -> None:
 
     Exit 2 for a file that cannot be used, 1 where its own tests do not hold or a legal rule names no law.
     """
-    from mirror.policy.checks import Unfounded
-
     epoch = epoch_or_exit(config_path, path, as_json)
     rules = epoch.policy
     failures = _failures(epoch)
-    levels = {True: "error", False: "warning"}
-    warnings = [{"level": levels[isinstance(problem, Unfounded)], **row_of(problem)} for problem in rules.warnings]
+    warnings = [{"level": level_of(problem), **row_of(problem)} for problem in rules.warnings]
     failed = [{"level": "test", "source": one.source, "place": one.place, "message": str(one)} for one in failures]
     wrong = bool(failed) or any(row["level"] == "error" for row in warnings)
     if as_json:
         json_lines([*warnings, *failed])
     else:
         for row in (*warnings, *failed):
-            click.echo(f"{row['level']}: {row['source']}: {row['place']}: {row['message']}", err=True)
+            click.echo(in_words(row), err=True)
         counts = {"rule": len(rules.rules), "exception": sum(map(len, rules.exceptions.values())), "test": len(rules.tests)}
         told = ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())
         click.echo(f"{told}, digest {rules.digest[:12]}")

@@ -15,7 +15,7 @@ import click
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mirror.config import Config
     from mirror.policy.epoch import Epoch
@@ -45,7 +45,7 @@ def epoch_of(config_path: Path | None, path: Path | None) -> Epoch:
     from mirror.policy.epoch import Epoch
     from mirror.proxy.rulebook import load_epoch
 
-    loaded = configured(config_path)
+    loaded = configured(config_path) if path is None else _but_for_policy(config_path)
     if path is not None and not path.exists():
         raise InputError([Problem(str(path), "", "no such file or folder")])
     groups = None if loaded.file is None else loaded.clients.groups  # without a configuration nobody knows the groups
@@ -59,6 +59,19 @@ def epoch_of(config_path: Path | None, path: Path | None) -> Epoch:
         raise
 
 
+def _but_for_policy(config_path: Path | None) -> Config:
+    """The configuration, for a policy that is named beside it: the configured one need not be there."""
+    from mirror.config_mended import UnsoundConfig
+
+    try:
+        return configured(config_path)
+    except UnsoundConfig as error:
+        others = [problem for problem in error.problems if problem.place != "policy.path"]
+        if others or error.rest is None:
+            raise UnsoundConfig(others, error.rest) from None
+        return error.rest
+
+
 def kept_out(name: str, problems: Sequence[Problem]) -> None:
     """Say on standard error that a list's newest edition judges nothing, as a server does in its log."""
     for problem in problems:
@@ -70,7 +83,7 @@ def epoch_or_exit(config_path: Path | None, path: Path | None, as_json: bool) ->
     try:
         return epoch_of(config_path, path)
     except InputError as error:
-        give_up(error.problems, as_json)
+        give_up(error.problems, as_json, error.remarks)
 
 
 def ledger_of(config: Config) -> Path:
@@ -116,11 +129,26 @@ def json_lines(rows: Iterable[dict[str, Any]]) -> None:
         click.echo(json.dumps(row, ensure_ascii=False))
 
 
-def give_up(problems: Iterable[Problem], as_json: bool) -> NoReturn:
-    """Exit 2: every problem on standard error, as JSON Lines on standard output where asked."""
+def give_up(problems: Iterable[Problem], as_json: bool, remarks: Iterable[Problem] = ()) -> NoReturn:
+    """Exit 2: every problem and remark on standard error, as JSON Lines on standard output where asked."""
+    told = [{"level": level_of(remark), **row_of(remark)} for remark in remarks]
     if as_json:
-        json_lines({"level": "error", **row_of(problem)} for problem in problems)
+        json_lines([*({"level": "error", **row_of(problem)} for problem in problems), *told])
     else:
         for problem in problems:
             click.echo(str(problem), err=True)
+        for row in told:
+            click.echo(in_words(row), err=True)
     sys.exit(2)
+
+
+def level_of(remark: Problem) -> str:
+    """What a remark on a policy is: an error where a legal rule names no law, else a warning."""
+    from mirror.policy.checks import Unfounded
+
+    return "error" if isinstance(remark, Unfounded) else "warning"
+
+
+def in_words(row: Mapping[str, str]) -> str:
+    """A row with a level as people read it."""
+    return f"{row['level']}: {row['source']}: {row['place']}: {row['message']}"

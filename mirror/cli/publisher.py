@@ -90,7 +90,7 @@ def check(files: tuple[Path, ...], config_path: Path | None, as_json: bool) -> N
         if catalogue.doubts:
             raise InputError(list(catalogue.doubts))
     except InputError as error:
-        for problem in error.problems:
+        for problem in (*error.problems, *error.remarks):
             row = {"source": problem.source, "place": problem.place, "message": problem.message}
             click.echo(json.dumps(row, ensure_ascii=False) if as_json else str(problem), err=not as_json)
         sys.exit(1)

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mirror.core.decision import Decision
 
 
@@ -45,11 +47,11 @@ class Problem:
 
 
 class InputError(MirrorError):
-    """Unusable input. `problems` holds every fault found, never only the first."""
+    """Unusable input. `problems` holds every fault found, never only the first; `remarks` what would be said of it if it were sound."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], remarks: Sequence[Problem] = ()) -> None:
         super().__init__("\n".join(map(str, problems)))
-        self.problems = tuple(problems)
+        self.problems, self.remarks = tuple(problems), tuple(remarks)
 
 
 class Refused(MirrorError):

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import mirror
 from mirror.core.errors import InputError, Problem
 from mirror.core.nouns import HUGGINGFACE, Kind, Project
-from mirror.decode import decode, load_yaml
+from mirror.decode import DuplicateKeys, decode, load_yaml
 from mirror.lists import packs, signed
 from mirror.lists.material import read_file
 from mirror.policy.catalogue import Catalogue
@@ -96,30 +96,32 @@ def _signed(path: Path, label: str, problems: list[Problem]) -> tuple[tuple[str,
 @lru_cache(maxsize=1)
 def _catalogue(layers: tuple[tuple[tuple[str, str], ...], ...], problems: tuple[Problem, ...]) -> Catalogue:
     """The catalogue of layers of (label, text). A policy that is read anew most often stands on the same packs as before."""
-    found = list(problems)
+    found, whole = list(problems), not problems
     objects: list[list[tuple[str, Any]]] = [[] for _ in layers]
     for layer, read in zip(layers, objects, strict=True):
         for label, text in layer:
             try:
                 read.append((label, load_yaml(text, label)))
+            except DuplicateKeys as error:
+                found.extend(error.problems)
+                read.append((label, error.value))
             except InputError as error:
                 found.extend(error.problems)
-    return parse_catalogue(objects, found)
+                whole = False
+    return parse_catalogue(objects, found, whole=whole)
 
 
-def parse_catalogue(layers: Sequence[Sequence[tuple[str, Any]]], problems: Sequence[Problem] = ()) -> Catalogue:
+def parse_catalogue(layers: Sequence[Sequence[tuple[str, Any]]], problems: Sequence[Problem] = (), *, whole: bool = True) -> Catalogue:
     """The catalogue of packs that are already YAML objects: layers of (source, object), later layers over earlier ones.
 
-    Raises `InputError` with `problems` and everything found here.
+    Raises `InputError` with `problems`, everything found here and the doubts: of entries that cannot be read their shape, of
+    all others also how they stand together. Without `whole` there are packs that `layers` have not.
     """
-    found = list(problems)
-    try:
-        stated = packs.state(layers)
-    except InputError as error:
-        raise InputError([*found, *error.problems]) from None
-    if found:
-        raise InputError(found)
-    return Catalogue.build(stated)
+    read = packs.read(layers, whole=whole)
+    if problems or read.problems:
+        faults, doubts = Catalogue.faults(read.publishers, read.unread)
+        raise InputError([*problems, *read.problems, *faults], doubts)
+    return Catalogue.build(read.publishers)
 
 
 def load_lineage(path: Path | None = None) -> Lineage:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import date
 from typing import Annotated, Any, Final, Literal
 
@@ -128,16 +128,37 @@ class _Placed:
 _ADDABLE: Final = ("aliases", "former", "native", "handles", "projects", "packages", "countries", "owners", "listings", "web", "identifiers")
 
 
+@dataclass(slots=True)
+class Read:
+    """What packs say: publishers, faults, and the ids of entries that could not be read (None: nobody knows which)."""
+
+    publishers: list[Stated] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    unread: set[str] | None = field(default_factory=set)
+
+
 def state(layers: Sequence[Sequence[tuple[str, Any]]]) -> list[Stated]:
     """All publishers of `layers`, each a sequence of (source, raw YAML object), later layers over earlier ones.
 
     Raises `InputError` with every problem of every pack.
     """
-    problems: list[Problem] = []
+    found = read(layers)
+    if found.problems:
+        raise InputError(found.problems)
+    return found.publishers
+
+
+def read(layers: Sequence[Sequence[tuple[str, Any]]], *, whole: bool = True) -> Read:
+    """As `state`, with the faults beside what is sound: an entry of the wrong shape is left out, the others are read.
+
+    Without `whole` there are packs that could not be read at all: entries may overlay what nobody sees.
+    """
+    found = Read(unread=set() if whole else None)
+    problems = found.problems
     merged: dict[str, _Placed] = {}
     for layer in layers:
         stated: dict[str, _Placed] = {}
-        for placed in _decoded(layer, problems):
+        for placed in _decoded(layer, found):
             name = placed.entry.id
             if name in stated:
                 first = stated[name]
@@ -145,22 +166,43 @@ def state(layers: Sequence[Sequence[tuple[str, Any]]]) -> list[Stated]:
                 continue
             stated[name] = placed
         for name, placed in stated.items():
+            if name not in merged and placed.entry.entity is None and (found.unread is None or name in found.unread):
+                continue  # it amends what could not be read
             merged[name] = _over(merged.get(name), placed, problems)
-    publishers = [_stated(placed, problems) for placed in merged.values()]
-    if problems:
-        raise InputError(problems)
-    return publishers
+    found.publishers = [_stated(placed, problems) for placed in merged.values()]
+    return found
 
 
-def _decoded(layer: Sequence[tuple[str, Any]], problems: list[Problem]) -> Iterator[_Placed]:
+def _decoded(layer: Sequence[tuple[str, Any]], found: Read) -> Iterator[_Placed]:
     for source, raw in layer:
         try:
-            pack = decode(Pack, raw, source)
+            entries: Sequence[Entry | None] = decode(Pack, raw, source).publishers
         except InputError as error:
-            problems.extend(error.problems)
-            continue
-        for number, entry in enumerate(pack.publishers):
-            yield _Placed(entry, source, f"publishers[{number}]")
+            found.problems.extend(error.problems)
+            entries = _sound(raw, found)
+        for number, entry in enumerate(entries):
+            if entry is not None:
+                yield _Placed(entry, source, f"publishers[{number}]")
+
+
+def _sound(raw: Any, found: Read) -> list[Entry | None]:
+    """The entries of a pack with faults, None for each that has one; those are noted as unread."""
+    rows = raw.get("publishers") if isinstance(raw, dict) else None
+    if not isinstance(rows, list):
+        found.unread = None
+        return []
+    entries: list[Entry | None] = []
+    for row in rows:
+        try:
+            entries.append(decode(Entry, row, ""))
+        except InputError:
+            entries.append(None)
+            name = row.get("id") if isinstance(row, dict) else None
+            if not isinstance(name, str):
+                found.unread = None
+            elif found.unread is not None:
+                found.unread.add(name)
+    return entries
 
 
 def _problem(placed: _Placed, key: str, message: str) -> Problem:
@@ -185,7 +227,7 @@ def _over(below: _Placed | None, placed: _Placed, problems: list[Problem]) -> _P
 
 
 def _written(entry: Entry) -> dict[str, Any]:
-    return {field.name: value for field in fields(entry) if (value := getattr(entry, field.name)) is not None}
+    return {one.name: value for one in fields(entry) if (value := getattr(entry, one.name)) is not None}
 
 
 def _added(base: Any, added: Any) -> Any:

@@ -20,7 +20,7 @@ from mirror.core.facts import GRADES, Country, Publisher
 from mirror.core.nouns import PYPI, Project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 #: From this share (1/10,000) upward an owner counts as a parent: OFAC's 50 percent rule counts exactly half too.
 MAJORITY: Final = 5_000
@@ -105,12 +105,22 @@ class Catalogue:
         unknown parents, loops of parents and majority owners. An owner that the catalogue does not know is a doubt: its
         share is kept and leads to nobody.
         """
-        problems = [*_duplicates(stated), *_unknown_parents(stated), *_loops(stated)]
+        problems, doubts = cls.faults(stated)
         if problems:
-            raise InputError(problems)
+            raise InputError(problems, doubts)
         catalogue = cls(stated)
-        catalogue.doubts = tuple(_unknown_owners(stated))
+        catalogue.doubts = doubts
         return catalogue
+
+    @staticmethod
+    def faults(stated: Sequence[Stated], unread: Collection[str] | None = ()) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+        """What is wrong with `stated` taken together, and the doubts.
+
+        `unread` are ids of entries that could not be read, which are there all the same; None: nobody knows which those are.
+        """
+        ids = None if unread is None else {*unread, *(one.publisher.id for one in stated)}
+        apart = [*_duplicates(stated), *_loops(stated)]
+        return ((*apart, *_unknown_parents(stated, ids)), tuple(_unknown_owners(stated, ids))) if ids is not None else (tuple(apart), ())
 
     def publisher_of(self, project: Project) -> tuple[Publisher, str] | None:
         """Who publishes `project`, with the grade of that knowledge (`GRADES`); None where nobody knows.
@@ -271,16 +281,14 @@ def _duplicates(stated: Sequence[Stated]) -> Iterator[Problem]:
                 yield Problem(one.source, place, taken)
 
 
-def _unknown_parents(stated: Sequence[Stated]) -> Iterator[Problem]:
-    ids = {one.publisher.id for one in stated}
+def _unknown_parents(stated: Sequence[Stated], ids: Collection[str]) -> Iterator[Problem]:
     for one in stated:
         parent = one.publisher.parent
         if parent is not None and parent not in ids:
             yield Problem(one.source, f"{one.place}.parent", f"{parent!r} is no publisher of the catalogue")
 
 
-def _unknown_owners(stated: Sequence[Stated]) -> Iterator[Problem]:
-    ids = {one.publisher.id for one in stated}
+def _unknown_owners(stated: Sequence[Stated], ids: Collection[str]) -> Iterator[Problem]:
     for one in stated:
         for number, owner in enumerate(one.publisher.owners):
             if owner.id not in ids:

@@ -13,7 +13,7 @@ from mirror.core.actor import Actor
 from mirror.core.decision import Effect, Mode
 from mirror.core.errors import InputError, Problem
 from mirror.core.purl import parse_loose
-from mirror.decode import decode, load_yaml, unknown_key
+from mirror.decode import DuplicateKeys, decode, load_yaml, unknown_key
 from mirror.policy import checks, conditions, identity, listed, measures
 from mirror.policy.assembly import Stated, assembled
 from mirror.policy.countries import CODES, build_sets, resolve
@@ -81,7 +81,7 @@ def compile_policy(
 ) -> Policy:
     """The policy that the files `texts` (name, YAML) state together, with its own tests run.
 
-    Raises `InputError` with every fault of every file; where there is none, with one problem a test that does not hold.
+    Raises `InputError` with every fault and warning of every file; where there is no fault, with one problem a test that does not hold.
     `run` False leaves the tests to the caller (`evaluate.run_tests`). `groups` are those that clients can be in: others in
     a scope are warned of; None leaves them alone. `known` are ids of rules stated elsewhere, which exceptions may name.
     """
@@ -97,7 +97,7 @@ def compile_policy(
         _releases(work, source, file)
         _tests(work, source, file)
     if work.problems:
-        raise InputError(work.problems)
+        raise InputError(work.problems, work.warnings)
     policy = _assembled(work, texts)
     if run and (failures := run_tests(policy, catalogue, lineage, reference_time(policy))):
         raise TestsFail(failures, policy, catalogue, lineage, lists)
@@ -143,7 +143,11 @@ def _assembled(work: _Work, texts: Sequence[tuple[str, str]]) -> Policy:
 def _file(work: _Work, source: str, text: str) -> None:
     raw: Any = None
     try:
-        raw = load_yaml(text, source)
+        try:
+            raw = load_yaml(text, source)
+        except DuplicateKeys as error:
+            work.problems += error.problems
+            raw = error.value
         if raw is None:
             raise InputError([Problem(source, "", "is empty; it must at least say 'version: 1'")])
         work.files.append((source, decode(FileText, raw, source)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import cache, lru_cache
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 from mirror.policy.letters import plain
 from mirror.policy.name_words import COMMON, IDLE, NUMBERS, SAME, TOGETHER
@@ -13,9 +13,9 @@ from mirror.policy.remembered import Remembered
 
 #: What a word calls for: a name none of whose words does is read without any of that. The rare ones last: numbers below
 #: 257 are the same objects for all words.
-FORM, SLIP, MEANT, NUMBER, IDLER, HALF, LETTER, WITHIN, LONG, ALIAS, PLACE = (1 << bit for bit in range(11))
+FORM, SLIP, MEANT, NUMBER, IDLER, HALF, LETTER, WITHIN, LONG, ALIAS, PLACE, OPENING, ALONE = (1 << bit for bit in range(13))
 #: A legal form at an end; words apart or together that should not be; words that mean others or nothing; further names.
-FORMAL, TORN, MEANING, ASIDE = FORM | SLIP, LONG | HALF | PLACE | LETTER, MEANT | NUMBER | IDLER, ALIAS | LETTER
+FORMAL, TORN, MEANING, ASIDE = FORM | SLIP, LONG | HALF | PLACE | LETTER | ALONE, MEANT | NUMBER | IDLER, ALIAS | LETTER
 
 
 def _marks(word: str) -> int:
@@ -23,11 +23,13 @@ def _marks(word: str) -> int:
     found = _known_marks().get(word, 0)
     if not found & FORM and word not in COMMON and slips(word):
         found |= SLIP
-    if (word.endswith(_BEHIND) or word.startswith(_BEFORE)) and word not in SAME and len(parted(word)) > 1:
+    if (word[-3:] in _LAST_LETTERS or word[:3] in _FIRST_LETTERS) and word not in SAME and len(parted(word)) > 1:
         found |= LONG
     if word[0].isdigit():
         found |= NUMBER
-    return found | ALIAS * (word[:3] in _ALIASES) | LETTER * (len(word) == 1)
+    if len(word) == 1:
+        found |= ALONE if word.isdigit() else LETTER
+    return found | ALIAS * (word[:3] in _ALIASES)
 
 
 #: Word -> its marks.
@@ -43,8 +45,10 @@ def _known_marks() -> dict[str, int]:
     halves -= {*SAME, *SAME.values(), *COMMON, *IDLE, *_form_words()}
     numbers = {*NUMBERS, *_ROMAN, *(word for word, meant in SAME.items() if meant in NUMBERS)}
     places = {name.rsplit(maxsplit=1)[-1] for name in TOGETHER if not name.startswith("united")} | {"united"}
+    opening = {form.split()[0] for form in _forms() if form.count(" ") >= _WITHIN_AT_LEAST - 1}
     tables = {
         FORM: _form_words() | ANYWHERE, WITHIN: ANYWHERE, HALF: halves, MEANT: SAME, IDLER: IDLE, NUMBER: numbers, ALIAS: _ALIASES, PLACE: places,
+        OPENING: opening,
     }  # fmt: skip
     for mark, words in tables.items():
         for word in words:
@@ -130,8 +134,9 @@ _PARTING: Final = ("limited", "company", "corporation", "liability", "incorporat
 #: Short forms with which no word ends, and with which none begins: a space is missing.
 _GLUED_BEHIND: Final = ("gmbh", "dmcc", "pjsc", "ojsc", "cjsc", "jsc", "fzco", "llc", "llp", "fze", "ltd", "plc")
 _GLUED_BEFORE: Final = ("pjsc", "ojsc", "cjsc", "jsc", "ooo", "llc")
-_BEHIND: Final = (*_GLUED_BEHIND, *_PARTING)
-_BEFORE: Final = (*_GLUED_BEFORE, *_PARTING)
+#: How they end and begin: a word that does neither is not looked at further.
+_LAST_LETTERS: Final = frozenset(part[-3:] for part in (*_GLUED_BEHIND, *_PARTING))
+_FIRST_LETTERS: Final = frozenset(part[:3] for part in (*_GLUED_BEFORE, *_PARTING))
 #: Letters of a word that is looked for in two.
 _TORN: Final = 7
 
@@ -139,30 +144,42 @@ _TORN: Final = 7
 # --- legal forms ------------------------------------------------------------------------------------------------------
 
 #: What stays of a name, the kind of the form that was taken off, and its words.
-Cut = tuple[list[str], str, tuple[str, ...]]
+Cut = tuple[list[str], frozenset[str], tuple[str, ...]]
 
 
 def without_forms(words: list[str], called_for: int) -> tuple[list[str], frozenset[str], tuple[str, ...]]:
     """Legal forms taken off as long as something stays: (the rest, kinds of forms, the words taken off).
 
     Longest first at both ends; within the name those that are nothing else, of one word or of three and more.
-    `called_for` are the words' marks: without `SLIP` no misspelt form is looked for.
+    `called_for` are the words' marks: without `SLIP` no misspelt form is looked for, without `OPENING` none of three words within.
     """
-    misspelt = called_for & SLIP
-    endings, beginnings = _endings(), _beginnings()
-    kinds, rest = _NONE, words
-    off: tuple[str, ...] = ()
-    while len(rest) > 1:
-        cut = _form_at_end(rest, endings, misspelt) if misspelt or rest[-1] in endings else None
+    endings, beginnings = _trees()
+    kinds, rest, off = _NONE, words, _NO_WORDS
+    while (size := len(rest)) > 1:
+        found, back, kind, node = 0, 1, _NONE, endings.get(rest[-1])
+        while node is not None:
+            here, below = node
+            if here:
+                found, kind = back, here
+            back += 1
+            node = below.get(rest[-back]) if back < size else None
+        if found and not called_for & SLIP:
+            off += tuple(rest[-found:])
+            kinds = kinds | kind if kinds else kind
+            rest = rest[:-found]
+            continue
+        cut = (rest[:-found], kind, tuple(rest[-found:])) if found else None
+        if called_for & SLIP:
+            cut = _misspelt_before(rest, cut)
         if cut is None and rest[0] in beginnings:
             cut = _form_at_start(rest)
-        if cut is None and len(rest) > _SHORTEST_WITHIN:
+        if cut is None and called_for & OPENING and size > _SHORTEST_WITHIN:
             cut = _form_within(rest)
         if cut is None:
             break
         rest, kind, taken = cut
         off += taken
-        kinds = kinds | _KINDS[kind] if kinds else _KINDS[kind]
+        kinds |= kind
     if called_for & WITHIN and len(rest) > 2 and not ANYWHERE.isdisjoint(rest[1:]):
         within = [word for word in rest[1:] if word in ANYWHERE]
         off += tuple(within)
@@ -171,15 +188,16 @@ def without_forms(words: list[str], called_for: int) -> tuple[list[str], frozens
     return rest, kinds, off
 
 
-#: Words of a name at most in which no form of three stands between two others.
+#: Words of a name at most in which no form of three stands between two others, and words of such a form at least.
 _SHORTEST_WITHIN: Final = 4
+_WITHIN_AT_LEAST: Final = 3
 
 
 def _form_within(words: list[str]) -> Cut | None:
     """A form of three words or more in the midst of a name: behind a city, before a branch."""
-    beginnings = _beginnings()
+    beginnings = _trees()[1]
     for at in range(1, len(words) - 3):
-        if words[at] in beginnings and (cut := _form_at_start(words[at:])) and len(cut[2]) > 2:
+        if words[at] in beginnings and (cut := _form_at_start(words[at:])) and len(cut[2]) >= _WITHIN_AT_LEAST:
             return [*words[:at], *cut[0]], cut[1], cut[2]
     return None
 
@@ -194,39 +212,45 @@ class _Kinds(dict[str, frozenset[str]]):
 
 _KINDS: Final = _Kinds()
 _NONE: Final[frozenset[str]] = frozenset()
+_NO_WORDS: Final[tuple[str, ...]] = ()
 
 
-def _form_at_end(words: list[str], endings: dict[str, Any], misspelt: int) -> Cut | None:
-    found, kind = 0, ""
-    node: Any = endings
-    for back in range(1, len(words)):
-        node = node.get(words[-back])
-        if node is None:
-            break
-        if "" in node:
-            found, kind = back, node[""]
-    if not found:
-        return _misspelt(words) if misspelt else None
-    longer = _misspelt(words) if misspelt and found < 3 else None  # `joynt stock company` is more than a company
-    return longer if longer and len(longer[0]) < len(words) - found else (words[:-found], kind, tuple(words[-found:]))
+def _misspelt_before(words: list[str], cut: Cut | None) -> Cut | None:
+    """`cut`, or a misspelt form that takes more off: `joynt stock company` is more than a company."""
+    if cut is None:
+        return _misspelt(words)
+    longer = _misspelt(words) if len(cut[2]) < _WITHIN_AT_LEAST else None
+    return longer if longer and len(longer[0]) < len(cut[0]) else cut
 
 
 def _misspelt(words: list[str]) -> Cut | None:
     """A form at the end with one letter wrong in one of its words: `joynt stock company`, `aktiengeselschaft`."""
-    known, forms = _form_words(), _forms()
+    known = _form_words()
     for back in range(1, min(4, len(words) - 1) + 1):
         word = words[-back]
         if word in known or len(word) < _MENDED_AMONG - 1:
             continue
-        if word in COMMON:
-            break
-        for meant in slips(word):
-            for count in range(min(_LONGEST, len(words) - 1), back - 1, -1):
-                form = " ".join((*words[-count : len(words) - back], meant, *words[len(words) - back + 1 :]))
-                if form in forms and (count > 2 or len(form) >= _MENDED_ALONE):
-                    return words[:-count], forms[form], tuple(form.split())
+        for meant in () if word in COMMON else SLIPS[word]:
+            for form, kind in _forms_with().get((meant, back), ()):
+                count = len(form)
+                if count < len(words) and [*words[-count:-back], meant] == [*form[: count - back + 1]] and words[len(words) - back + 1 :] == [*form[count - back + 1 :]]:
+                    return words[:-count], kind, form
         break
     return None
+
+
+@cache
+def _forms_with() -> dict[tuple[str, int], list[tuple[tuple[str, ...], frozenset[str]]]]:
+    """A word and its place from the end -> forms with it there, longest first, long enough to be told with a slip."""
+    found: defaultdict[tuple[str, int], list[tuple[tuple[str, ...], frozenset[str]]]] = defaultdict(list)
+    for form, kind in _forms().items():
+        words = tuple(form.split())
+        if len(words) <= _LONGEST and (len(words) > 2 or len(form) >= _MENDED_ALONE):
+            for back, word in enumerate(reversed(words[-4:]), 1):
+                found[word, back].append((words, _KINDS[kind]))
+    for forms in found.values():
+        forms.sort(key=lambda one: -len(one[0]))
+    return dict(found)
 
 
 def slips(word: str) -> tuple[str, ...]:
@@ -236,7 +260,7 @@ def slips(word: str) -> tuple[str, ...]:
     """
     size = len(word)
     table = _form_slips()
-    if not 1 < size < len(table):
+    if not _MENDED_AMONG - 1 <= size < len(table):
         return ()
     heads, tails = table[size]
     near = (size - 1) // 2
@@ -248,14 +272,19 @@ def slips(word: str) -> tuple[str, ...]:
     return tuple(sorted({meant for meant in alike if distance(word, meant, score_cutoff=1) == 1}))
 
 
+#: Word -> words of legal forms that it may be misspelt.
+SLIPS: Final = Remembered(slips)
+
+
 def _form_at_start(words: list[str]) -> Cut | None:
-    found, kind = 0, ""
-    node: Any = _beginnings()
+    found, kind = 0, _NONE
+    below = _trees()[1]
     for count in range(1, len(words)):
-        if (node := node.get(words[count - 1])) is None:
+        if (node := below.get(words[count - 1])) is None:
             break
-        if "" in node:
-            found, kind = count, node[""]
+        here, below = node
+        if here:
+            found, kind = count, here
     return (words[found:], kind, tuple(words[:found])) if found else None
 
 
@@ -272,26 +301,28 @@ def _forms() -> dict[str, str]:
     return found
 
 
-def _tree(forms: dict[str, str], step: int) -> dict[str, Any]:
-    """Forms word by word, from the front (step 1) or from the back (-1): word -> the next, and at "" the kind."""
-    root: dict[str, Any] = {}
+#: Word -> the kind of the form that is whole with it (none: nothing is yet), and how forms go on behind it.
+Tree = dict[str, tuple[frozenset[str], "Tree"]]
+
+
+def _tree(forms: dict[str, str], step: int) -> Tree:
+    """Forms word by word, from the front (step 1) or from the back (-1)."""
+    root: Tree = {}
     for form, kind in forms.items():
-        node = root
-        for word in form.split()[::step]:
-            node = node.setdefault(word, {})
-        node[""] = kind
+        below, words = root, form.split()[::step]
+        for word in words[:-1]:
+            below = below.setdefault(word, (_NONE, {}))[1]
+        below[words[-1]] = _KINDS[kind], below.get(words[-1], (_NONE, {}))[1]
     return root
 
 
 @cache
-def _endings() -> dict[str, Any]:
-    return _tree({form: kind for form, kind in _forms().items() if form not in _NEVER_LAST and form.count(" ") < _LONGEST}, -1)
-
-
-@cache
-def _beginnings() -> dict[str, Any]:
+def _trees() -> tuple[Tree, Tree]:
+    """Forms as they end names, and as they begin them."""
+    behind = {form: kind for form, kind in _forms().items() if form not in _NEVER_LAST and form.count(" ") < _LONGEST}
     # Before the name, two letters are more often an initialism than a form, but for those that usually stand there.
-    return _tree({form: kind for form, kind in _forms().items() if (len(form) > 2 or form in _LEADING) and form.count(" ") < _LONGEST}, 1)
+    before = {form: kind for form, kind in _forms().items() if (len(form) > 2 or form in _LEADING) and form.count(" ") < _LONGEST}
+    return _tree(behind, -1), _tree(before, 1)
 
 
 @cache

@@ -41,8 +41,8 @@ _MARKS: Final = frozenset({"Mn", "Me", "Cf", "Cc", "Co", "Cs"})
 
 #: ASCII as names are compared: small letters and digits, the rest parts words. Apostrophes join, full stops wait for initials.
 _BYTES: Final = bytes(ord(chr(code).lower()) if code < 128 and (chr(code).isalnum() or chr(code) == ".") else 32 for code in range(256))
-_LETTERS: Final = bytes(code for code in range(128) if chr(code).isalpha()) + b" "
-_SIGNS: Final = b".,-()&'\"/"
+#: Letters, and signs that part words or nothing.
+_PLAIN: Final = bytes(code for code in range(128) if chr(code).isalpha()) + b" ,-()'\"/"
 _APOSTROPHES: Final = frozenset("'`’‘´ʻʼʹ′")
 #: A full stop between two letters that stand alone, which it joins.
 _INITIALS: Final = re.compile(r"\.(?<=\b\w\.)(?=\w\b)")
@@ -64,13 +64,15 @@ def plain_words(text: str) -> list[str]:
     """The words of `plain(text)`, letters that stand alone not yet joined. Most names are ASCII, which takes one pass."""
     if not text.isascii():
         return _folded_words(text)
+    if text.replace(" ", "").isalpha():
+        return text.lower().split()
     letters = text.encode()
-    if not (further := letters.translate(None, _LETTERS)):
-        return letters.translate(_BYTES).decode().split()
+    if not (further := letters.translate(None, _PLAIN)):
+        return letters.translate(_BYTES, b"'`").decode().split()
     if b"&" in further or b"+" in further:
         letters = letters.replace(b"&", b" and ").replace(b"+", b" and ")
     words = letters.translate(_BYTES, b"'`").replace(b". ", b" ").rstrip(b". ").decode()
-    if further.translate(None, _SIGNS):  # digits, most likely
+    if further.translate(None, b".&"):  # digits, most likely
         return _words(words)
     return words.split() if "." not in words else _INITIALS.sub("", words).replace(".", " ").split()
 

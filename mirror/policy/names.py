@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache, reduce
+from itertools import filterfalse
 from operator import or_
 from sys import intern
 from typing import Final, NamedTuple
@@ -13,6 +14,7 @@ from mirror.policy.form_ends import (
     FORM,
     FORMAL,
     IDLER,
+    LETTER,
     MARKS,
     MEANING,
     MEANT,
@@ -87,7 +89,7 @@ def _with_brackets(text: str) -> Name:
 
 def _with_others(name: Name, called_for: int, text: str, outside_and_in: list[str]) -> Name:
     """`name` with what `text` holds beside it: on either side of a stroke or of `a.k.a.`, and in brackets (every second of `outside_and_in`)."""
-    parts = _parts(text) if "/" in text or called_for & ASIDE or not text.isascii() else _NO_PARTS
+    parts = _parts(text) if "/" in text or called_for & ASIDE or _SUCCESSORS in text else _NO_PARTS
     bare, bracketed = "", list[Name]()
     if len(outside_and_in) > 1 and (without := " ".join(outside_and_in[::2]).strip()):
         bare = _read(without)[0].solid
@@ -127,13 +129,11 @@ def _part(text: str) -> Name:
 
 def _names(name: Name) -> bool:
     """Whether a part of a name says enough to be a name: a place, a kind or three letters in brackets do not."""
-    return any(map(_telling, name.tokens)) and (len(name.tokens) > 1 or len(name.solid) > 4 or bool(name.native))
+    return not _SHARED.issuperset(name.tokens) and (len(name.tokens) > 1 or len(name.solid) > 4 or bool(name.native))
 
 
-def _telling(word: str) -> bool:
-    return word not in COMMON and word not in PLACES
-
-
+#: Words that say nothing of their own.
+_SHARED: Final = COMMON | PLACES
 _ARTICLES: Final = frozenset({"the", "of", "and", "for"})
 
 #: Signs that one of the expressions below may have something to find: they are looked for first, for they are faster.
@@ -173,24 +173,29 @@ def _read(text: str) -> tuple[Name, int]:
     if _SUCCESSORS in text:
         text = text[: text.index(_SUCCESSORS)]
     words = plain_words(text)
-    found = [*map(_MARK, words)]
-    if words and not found[-1] & FORM and (form := _glued(text)):
+    called_for = last = 0
+    for word in words:
+        last = MARKS[word]
+        called_for |= last
+    if words and not last & FORM and (form := _glued(text)):
         words = plain_words(f"{text[: -len(form)]} {form}")
-        found = [*map(_MARK, words)]
-    called_for = reduce(or_, found, 0)
+        called_for = _all_marks(words, 0)
     ascii_only = text.isascii()
     if called_for & TORN or not ascii_only:
         words = _put_right(words, called_for, ascii_only)
-        called_for = reduce(or_, map(_MARK, words), called_for)
+        called_for = _all_marks(words, called_for)
     kept, forms, formal = without_forms(words, called_for) if called_for & FORMAL else (words, _NONE, ())
-    if called_for & MEANING or not (ascii_only and kept):
+    if called_for & MEANING or not ascii_only or not 0 < len(kept) <= MAX_WORDS:
         tokens, solid, whole, native = _meant(words, kept, called_for)
         return _NEW(Name, (tokens, solid, forms, whole, native, "", (), _NONE, formal)), called_for
     solid = "".join(kept)
-    return _NEW(Name, (tuple(kept[:MAX_WORDS]), solid, forms, solid, "", "", (), _NONE, formal)), called_for
+    return _NEW(Name, (tuple(kept), solid, forms, solid, "", "", (), _NONE, formal)), called_for
 
 
-_MARK: Final = MARKS.__getitem__
+def _all_marks(words: list[str], called_for: int) -> int:
+    return reduce(or_, map(MARKS.__getitem__, words), called_for)
+
+
 #: A `Name` of all its fields, at half of what naming them costs.
 _NEW: Final = tuple.__new__
 
@@ -206,10 +211,12 @@ def _glued(text: str) -> str:
 
 def _put_right(words: list[str], called_for: int, ascii_only: bool) -> list[str]:
     """Words as they are meant: initials joined, forms of unspaced scripts split off, torn words mended."""
-    words = initials_joined(words)
-    if not ascii_only:
-        words = _unspaced(" ".join(words)).split()
-    return mended(words, reduce(or_, map(_MARK, words), called_for))
+    if called_for & LETTER or not ascii_only:
+        words = initials_joined(words)
+        if not ascii_only:
+            words = _unspaced(" ".join(words)).split()
+        called_for = _all_marks(words, called_for)
+    return mended(words, called_for)
 
 
 def _meant(words: list[str], kept: list[str], called_for: int) -> tuple[tuple[str, ...], str, str, str]:
@@ -219,14 +226,14 @@ def _meant(words: list[str], kept: list[str], called_for: int) -> tuple[tuple[st
         native = "".join(word for word in kept if not word.isascii())
         kept = [part for word in kept for part in _latin_words(word)]
         whole = "".join(kept)
-        called_for = reduce(or_, map(_MARK, kept), called_for)
+        called_for = _all_marks(kept, called_for)
     if called_for & MEANT:
-        kept = [SAME.get(word, word) for word in kept]
+        kept = [*map(SAME.get, kept, kept)]
     if called_for & NUMBER:
         kept = _numbers(kept)
-    tokens = [word for word in kept if word not in IDLE] if called_for & IDLER else kept
+    tokens = [*filterfalse(IDLE.__contains__, kept)] if called_for & IDLER else kept
     tokens = tokens or kept or words
-    if len(tokens) < len(kept) and not any(map(_telling, tokens)):
+    if len(tokens) < len(kept) and _SHARED.issuperset(tokens):
         tokens = [word for word in kept if word not in _ARTICLES] or tokens
     return tuple(tokens[:MAX_WORDS]), "".join(tokens), whole or "".join(words), native
 

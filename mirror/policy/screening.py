@@ -17,7 +17,7 @@ from mirror.policy.entries import TYPES, ListEntry, domain, identifier
 from mirror.policy.reviewed import stands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from mirror.core.facts import Publisher
     from mirror.policy.blocking import CandidateIndex
@@ -28,7 +28,7 @@ __all__ = ["CERTAIN", "FLOOR", "MATCHER", "MAX_NAMES", "REVIEW", "TYPES", "ListE
 
 #: The version of the scoring: of this module, `blocking`, `similar`, `words_alike`, `names`, `form_ends`, `name_words`,
 #: `sounds`, `letters`, `legal_forms` and `hanzi`. Any change to a score is a new version (tests/policy/test_matcher_version.py).
-MATCHER: Final = "tokens-3"
+MATCHER: Final = "tokens-4"
 CERTAIN: Final = 10_000
 #: Below this nothing is reported: the weakest band that a rule may ask for is far above.
 FLOOR: Final = 7_000
@@ -174,8 +174,10 @@ class ScreeningList:
         """(number of the entry, match) of every entry that one subject may be, in no order."""
         scores, how = self._identified(question)
         weak: set[int] = set()
+        named: set[int] = set()
         for name in question.read():
             for number, score, is_weak in self._similar(name):
+                named.add(number)
                 if is_weak:
                     weak.add(number)
                     continue
@@ -186,6 +188,8 @@ class ScreeningList:
             if scores.get(number, 0) >= FLOOR or self.entries[number].country in question.countries:
                 how[number] = how[number] if scores.get(number, 0) >= REVIEW else "weak alias"
                 scores[number] = max(scores.get(number, 0), REVIEW)
+        for number in self._contradicted(question, how, named):
+            scores[number] = REVIEW
         entries = ((number, score, self.entries[number]) for number, score in scores.items() if score >= FLOOR)
         return [
             (number, Match(self.name, self.edition, entry.id, entry.name + suffix, score, how[number], MATCHER))
@@ -194,12 +198,22 @@ class ScreeningList:
         ]
 
     def _identified(self, question: _Question) -> tuple[dict[int, int], dict[int, str]]:
-        """Entries with an address or a number of the one who is asked about: certain, whatever the names."""
+        """Entries with an address or a number of the one who is asked about: certain, but for `_contradicted`."""
         by_site = (number for site in filter(None, map(domain, question.sites)) for number in self._domains.get(site, ()))
         how = dict.fromkeys(by_site, "domain")
         for known in filter(None, map(identifier, question.identifiers)):
             how.update(dict.fromkeys(self._identifiers.get(known, ()), "identifier"))
         return dict.fromkeys(how, CERTAIN), how
+
+    def _contradicted(self, question: _Question, how: Mapping[int, str], named: Collection[int]) -> list[int]:
+        """Entries that only a domain speaks for, with name and country against it: sold, shared or lent, so a person looks.
+
+        A question without names or countries contradicts nothing.
+        """
+        if not (question.names and question.countries):
+            return []
+        by_site = (number for number, by in how.items() if by == "domain" and number not in named)
+        return [number for number in by_site if self.entries[number].country and self.entries[number].country not in question.countries]
 
     def _placed(self, number: int, score: int, countries: frozenset[str]) -> int:
         """A similar name in another country is less likely the same body; the same name is, wherever it sits."""

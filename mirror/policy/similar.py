@@ -12,7 +12,16 @@ from mirror.policy.name_words import COMMON, PLACES, VARIANTS
 from mirror.policy.names import PERSON
 from mirror.policy.remembered import Remembered
 from mirror.policy.sounds import sound
-from mirror.policy.words_alike import FORM_STUMPS, MEANINGS, TRAITS, alike, is_of_form, may_sound_like, near_a_form
+from mirror.policy.words_alike import (
+    FORM_STUMPS,
+    MEANINGS,
+    SLIPS,
+    TRAITS,
+    alike,
+    is_of_form,
+    may_sound_like,
+    near_a_form,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,10 +70,12 @@ def _of_a_person(one: frozenset[str], other: frozenset[str]) -> int:
 
 
 def _compared(one: Name, other: Name) -> int:
-    if one.native != other.native and (one.native or other.native):
+    _tokens, solid, forms, whole, native, _bare, _others, _asides, _formal = one  # at half of what fetching them one by one costs
+    _tokens, their_solid, their_forms, their_whole, their_native, _bare, _others, _asides, _formal = other
+    if native != their_native:
         return _across_scripts(one, other)
-    if one.solid == other.solid or one.whole == other.whole:
-        contradict = one.forms and other.forms and not one.forms & other.forms and "CORP" not in one.forms | other.forms
+    if solid == their_solid or whole == their_whole:
+        contradict = forms and their_forms and not forms & their_forms and "CORP" not in forms | their_forms
         return NEARLY if contradict else CERTAIN
     return _in_one_script(one, other)
 
@@ -83,12 +94,13 @@ def _in_one_script(one: Name, other: Name) -> int:
     score = _aligned(one, other)
     if score < _BARELY:
         mine, yours = one.solid, other.solid
-        if mine.startswith(yours) or yours.startswith(mine):
+        if mine[:2] == yours[:2] and (mine.startswith(yours) or yours.startswith(mine)):
             score = max(score, _cut_short(one, other))
-        if len(one.tokens) != len(other.tokens) and _run_together(one, other):
+        size, their_size = len(mine), len(yours)
+        if size >= 0.8 * their_size and their_size >= 0.8 * size and len(one.tokens) != len(other.tokens) and _run_together(one, other):
             # Letters run together forgive a misplaced space; they must not forgive another number.
-            score = max(score, 0.95 * _letters(one.solid, other.solid))
-    return min(round(score * CERTAIN), CERTAIN - 1)
+            score = max(score, 0.95 * _letters(mine, yours))
+    return min(round(score * CERTAIN), CERTAIN - 1) if score else 0
 
 
 def _cut_short(one: Name, other: Name) -> float:
@@ -117,10 +129,7 @@ _BARELY: Final = 0.95
 
 
 def _run_together(one: Name, other: Name) -> bool:
-    """Whether two names could be the same letters with spaces elsewhere."""
-    mine, yours = len(one.solid), len(other.solid)
-    if mine < 0.8 * yours or yours < 0.8 * mine:
-        return False
+    """Whether two names of about as many letters could be the same with spaces elsewhere."""
     return (one.solid.isalpha() and other.solid.isalpha()) or _numbers(one.tokens) == _numbers(other.tokens)
 
 
@@ -134,12 +143,16 @@ def _letters(one: str, other: str) -> float:
 
 def weight(word: str) -> float:
     """How much agreeing on `word` says: legal forms least, then places, then what many organisations are called."""
-    return _weights().get(word, 1.0)
+    return _WORTHS[word]
 
 
 @cache
 def _weights() -> dict[str, float]:
     return {**dict.fromkeys(form_parts(), 0.2), **dict.fromkeys(COMMON, 0.7), **dict.fromkeys(PLACES, 0.5)}
+
+
+#: Word -> its weight.
+_WORTHS: Final = Remembered(lambda word: _weights().get(word, 1.0))
 
 
 def _formal(word: str) -> bool:
@@ -158,12 +171,11 @@ def _aligned(one: Name, other: Name) -> float:
     ours, theirs = one.tokens, other.tokens
     mine, yours = list(ours), list(theirs)
     agreed, telling, same = 0.0, False, 0
-    worths = _weights()
     for word in ours:
         if word in yours:
             yours.remove(word)
             mine.remove(word)
-            worth = worths.get(word, 1.0)
+            worth = _WORTHS[word]
             agreed += 2 * worth
             same += 1
             telling = telling or (worth == 1.0 and len(word) > 4)
@@ -225,9 +237,10 @@ def _missing(word: str, *, telling: bool) -> float:
 
 def _paired(mine: list[str], yours: list[str], *, anchored: bool) -> tuple[float, float, list[str], list[str]]:
     """Words paired best first, each once: (what they gain, what they weigh, what is left of either)."""
-    del mine[_PAIRED:], yours[_PAIRED:]
+    if len(mine) > _PAIRED or len(yours) > _PAIRED:
+        del mine[_PAIRED:], yours[_PAIRED:]
     likely, joined = possible_pairs(mine, yours, anchored)
-    pairs = [(-value, abs(i - j), i, j) for i, j in likely if (value := alike(mine[i], yours[j], anchored))]
+    pairs = [(-value, abs(i - j), i, j) for i, j in likely if (value := alike(mine[i], yours[j], anchored))] if likely else []
     if pairs or joined or anchored or len(mine) == 1 or len(yours) == 1:  # alone, what everybody has stays far below what is reported
         pairs += [(-value, abs(i - j), i, j) for i, j in meant_pairs(mine, yours) if (value := alike(mine[i], yours[j], anchored))]
     if not (pairs or joined):
@@ -257,13 +270,16 @@ _PAIRED: Final = 8
 def possible_pairs(mine: list[str], yours: list[str], anchored: bool) -> tuple[list[tuple[int, int]], list[tuple[int, int, int, int]]]:
     """Pairs of words that may be alike, by the bounds of `traits`; and where two of one name are one in the other: (at, at, words, words)."""
     pairs, joined = [], []
-    theirs = [TRAITS[word] for word in yours]
+    theirs = [*map(TRAITS.__getitem__, yours)]
     for i, one in enumerate(mine):
         first, begins, letters, stable, size, room = TRAITS[one]
         for j, (their_first, their_begins, their_letters, their_stable, their_size, their_room) in enumerate(theirs):
-            if (letters ^ their_letters).bit_count() <= (room if size > their_size else their_room) or (
-                begins == their_begins and (stable == their_stable or (anchored and first == their_first))
-            ):
+            near = (letters ^ their_letters).bit_count() <= (room if size > their_size else their_room)
+            if begins != their_begins:  # as most: then only slips are left, or another language
+                if near and _slipped(one, yours[j]):
+                    pairs.append((i, j))
+                continue
+            if stable == their_stable or (anchored and (near or first == their_first)) or (near and _slipped(one, yours[j])):
                 pairs.append((i, j))
             if first == their_first and size != their_size and (spans := _as_one(mine, yours, i, j)):
                 joined.append((i, j, *spans))
@@ -273,11 +289,19 @@ def possible_pairs(mine: list[str], yours: list[str], anchored: bool) -> tuple[l
 def meant_pairs(mine: list[str], yours: list[str]) -> list[tuple[int, int]]:
     """Pairs of words of which one stands for the other, misspelt in another language."""
     pairs = []
-    if not VARIANTS.keys().isdisjoint(mine):
+    if not _MEANT.isdisjoint(mine):
         pairs += [(i, j) for i, one in enumerate(mine) if one in VARIANTS for j, other in enumerate(yours) if one in MEANINGS[other]]
-    if not VARIANTS.keys().isdisjoint(yours):
+    if not _MEANT.isdisjoint(yours):
         pairs += [(i, j) for j, other in enumerate(yours) if other in VARIANTS for i, one in enumerate(mine) if other in MEANINGS[one]]
     return pairs
+
+
+_MEANT: Final = frozenset(VARIANTS)
+
+
+def _slipped(one: str, other: str) -> bool:
+    """Whether `alike` can say anything of two words that do not sound alike: asked first, for it remembers every pair."""
+    return OSA.normalized_similarity(one, other, score_cutoff=SLIPS) > 0.0 or one in _MEANT or other in _MEANT
 
 
 def _as_one(mine: Sequence[str], yours: Sequence[str], i: int, j: int) -> tuple[int, int] | None:

@@ -53,12 +53,8 @@ def _traits(word: str) -> Traits:
     A slip brings at most one letter and takes one away (their difference is at most twice the slips); words of one sound
     have the same stable letters, words cut short and abbreviations the same first one.
     """
-    size, letters = len(word), _bits(word)
-    return word[0], _begins(word), letters, letters & _STABLE, size, 2 * int((1 - SLIPS) * size + 1e-9)
-
-
-def _begins(word: str) -> str:
-    return _BEGINNINGS.get(word[0], word[0])
+    size, letters, first = len(word), _bits(word), word[0]
+    return first, _BEGINNINGS.get(first, first), letters, letters & _STABLE, size, 2 * int((1 - SLIPS) * size + 1e-9)
 
 
 #: Word -> its traits.
@@ -88,8 +84,11 @@ def alike(one: str, other: str, anchored: bool) -> float:
         value = max(value, MEANINGS[one].get(other, 0.0), MEANINGS[other].get(one, 0.0))
     if value >= HEARD or len(few) == 2:
         return value or (0.6 if anchored and many.startswith(few) else 0.0)
-    if value == 0.0 and _begins(one) != _begins(other):
-        return 0.0
+    if value == 0.0:
+        _first, begins, _letters, stable, _size, _room = TRAITS[one]
+        _first, their_begins, _letters, their_stable, _size, _room = TRAITS[other]
+        if begins != their_begins or not (anchored or stable == their_stable):  # of one sound, or the same consonants, they cannot be
+            return 0.0
     heard, also = sound(one), sound(other)
     if heard == also:
         return max(value, HEARD)
@@ -163,7 +162,7 @@ def _variants() -> tuple[list[dict[str, list[tuple[str, str, int]]]], dict[str, 
                 near = _kept_by_slips(size)
                 for end in (variant[:near], "$" + variant[-near:]):
                     by_ends[size].setdefault(end, []).append((variant, meant, _bits(variant)))
-                sounds[_begins(variant), _bits(variant) & _STABLE] |= 1 << size
+                sounds[_traits(variant)[1], _bits(variant) & _STABLE] |= 1 << size
             by_sound[sound(variant)].append(meant)
     return by_ends, dict(by_sound), dict(sounds)
 

@@ -126,12 +126,14 @@ def load_epoch(
     `load_one` gives a list, perhaps that of `previous` again.
     """
     problems: list[Problem] = []
+    remarks: list[Problem] = []
 
     def collected(load: Callable[[], T], otherwise: T) -> T:
         try:
             return load()
         except InputError as error:
             problems.extend(error.problems)
+            remarks.extend(error.remarks)
             return otherwise
 
     empty = [("built-in", EMPTY_POLICY)]
@@ -145,7 +147,7 @@ def load_epoch(
     lineage = collected(load_lineage, Lineage([]))
     policy = collected(lambda: compile_policy(texts, publishers, lineage, screened, groups=groups, run=not problems), None)
     if problems or policy is None:
-        raise InputError(problems)
+        raise InputError(problems, remarks)
     return Epoch(number=number, policy=policy, catalogue=publishers, lineage=lineage, lists=screened)
 
 

@@ -75,6 +75,27 @@ publishers:
     assert "publishers[1].parent: 'nobody' is no publisher" in found
 
 
+def test_an_entry_that_cannot_be_read_hides_no_fault_of_the_others():
+    """Beside a fault of shape everything else is told, doubts too; and nothing that is only missing because of it."""
+    raw = load_yaml(
+        """
+version: 1
+publishers:
+  - {id: a, entity: A, kind: company, parent: nobody, owners: [{id: ghost, share: 0.2}]}
+  - {id: b, entity: B, kind: firm}
+  - {id: c, entity: C, kind: company, parent: b, countries: [{code: XX}]}
+  - {id: d, entity: D, kind: company, parent: d}
+""", "x")  # fmt: skip
+    amending = load_yaml("version: 1\npublishers:\n  - {id: b, note: amended}\n", "x")
+    with pytest.raises(InputError) as error:
+        parse_catalogue([[("one.yaml", raw)], [("two.yaml", amending)]])
+    assert sorted(problem.place for problem in error.value.problems) == [
+        "publishers[0].parent", "publishers[1].kind", "publishers[2].countries[0].code", "publishers[3].parent",
+    ]  # fmt: skip
+    assert [doubt.place for doubt in error.value.remarks] == ["publishers[0].owners[0].id"]
+    with pytest.raises(InputError) as error:  # whose ids are in a pack that is no pack, nobody knows
+        parse_catalogue([[("one.yaml", raw), ("two.yaml", [])]])
+    assert "publishers[0].parent" not in {problem.place for problem in error.value.problems}
 def test_an_owner_whom_nobody_knows_is_a_doubt():
     """A pack may name an owner outside the catalogue: it loads, and `publisher check` names the place."""
     raw = load_yaml("version: 1\npublishers:\n  - {id: c, entity: C, kind: company, owners: [{id: nobody, share: 0.9}]}\n", "x")

@@ -46,6 +46,32 @@ def test_check_names_the_file_and_what_is_probably_not_meant(tmp_path: Path):
     assert "clients.groups.a.header: clients.header names no header" in done.stderr
 
 
+FAULTS = """
+listen: {port: abc, workers: 0, admin: "127.0.0.1:8080"}
+hubs:
+  huggingface: {mount: /hf, grants: {online: soon}}
+  torch: {dialect: pypi, mount: /torch}
+  "with.point": {dialect: nosuch, mount: /torch}
+lists: {house: {loader: csv, source: gone.csv, meaning: m, direction: both}}
+clients:
+  groups: {x: {subnets: [10.0.0.0/99]}, y: {subnets: [10.1.0.0/16]}, z: {subnets: [10.1.0.0/16]}}
+  limits: {groups: {x: {requests: 5, per: 1m}, nobody: {requests: 5, per: 1m}}}
+trust: {verify: [gone]}
+data: one
+data: two
+"""
+
+
+def test_check_names_faults_of_shape_and_contradictions_at_once(tmp_path: Path):
+    """A row with a fault in its shape is left out; of all others whatever contradicts is told in the same run, and nothing that follows from the fault."""
+    (tmp_path / "mirror.yaml").write_text(FAULTS)
+    done = mirror(tmp_path, "config", "check", "--json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 2
+    assert sorted(row["place"] for row in rows) == [
+        "clients.groups.x.subnets[0]", "clients.groups.z.subnets", "clients.limits.groups.nobody", "hubs.huggingface.grants.online",
+        "hubs.torch.upstreams", "hubs.with.point.dialect", "line 13", "listen.port", "listen.workers", "lists.house.source", "trust.verify[0]",
+    ]  # fmt: skip
 def test_the_configuration_option_stands_on_the_root(tmp_path: Path):
     """`mirror -c FILE config check` reads that file and no other."""
     (tmp_path / "mirror.yaml").write_text("broken: [\n")

@@ -3,6 +3,7 @@
 import csv
 import random
 import string
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.core.facts import Publisher
+from mirror.core.facts import Country, Publisher
 from mirror.policy.names import parse
 from mirror.policy.screening import CERTAIN, REVIEW, ListEntry, ScreeningList, domain, similarity
+from mirror.policy.words_alike import alike
 
 BENCH = Path(__file__).parent.parent / "data" / "name_bench_organisations.csv"
 
@@ -91,6 +93,12 @@ def test_a_number_is_part_of_the_name():
     assert all(match.score < 8_000 for match in screen(plant, "Umbrella Plant 45"))
 
 
+def test_a_long_number_with_another_digit_is_another_number():
+    """`4411` and `4412` are not one number misspelt, as two words with one letter between them would be."""
+    assert [alike(one, other, True) for one, other in (("4411", "4412"), ("441100", "441101"))] == [0.0, 0.0]
+    assert alike("brigadex", "brigadey", True) > 0.8
+
+
 def test_invisible_characters_split_no_word():
     """Zero-width characters and soft hyphens vanish instead of becoming spaces, in the words and not only in the whole."""
     assert parse("Umb\u200brella Re\u00adsearch \u2060Ltd").tokens == ("umbrella", "research")
@@ -111,6 +119,27 @@ def test_a_web_site_identifies_and_a_shared_site_does_not():
     shared = ListEntry("S", "Somebody Else", web=("https://github.com/somebody",))
     assert listed(shared).screen(publisher, ()) == ()
     assert domain("https://user@WWW.Umbrella.example:8443/about") == "umbrella.example"
+
+
+@pytest.mark.parametrize(
+    ("name", "country", "score"),
+    [
+        ("Entirely Different", "FR", REVIEW),  # both contradict
+        ("Entirely Different", "GB", CERTAIN),
+        ("Entirely Different", None, CERTAIN),
+        ("Umbrella Research", "FR", CERTAIN),
+        ("Umbrella Resaerch Laboratory", "FR", CERTAIN),  # like enough to be reported by itself
+    ],
+)
+def test_a_domain_against_which_name_and_country_speak_is_for_review(name, country, score):
+    """A domain alone is certain, with the name or the country too; with another name in another country somebody looks, and a number of a register stays certain."""
+    countries = () if country is None else (Country(country, "headquarters", "", None, "A"),)
+    publisher = Publisher("x", name, "company", countries=countries, web=("umbrella.example",))
+    [match] = listed(UMBRELLA).screen(publisher, ())
+    assert (match.score, match.via) == (score, "domain")
+    registered = replace(UMBRELLA, identifiers=("reg:gb1234567",))
+    [match] = listed(registered).screen(replace(publisher, identifiers=("reg:gb1234567",)), ())
+    assert match.score == CERTAIN
 
 
 def test_the_catalogue_s_entity_and_aliases_are_screened_and_the_match_says_what_it_hit():

@@ -5,24 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from tests.mutants.law import LAW
+from tests.mutants.mutant import Mutant, mutant
 
-@dataclass(frozen=True)
-class Mutant:
-    """One guard taken away. `traps` are rows of docs/traps.md, `edits` are (file, old text, new text), `test` a node id of pytest."""
-
-    name: str
-    traps: str
-    edits: tuple[tuple[str, str, str], ...]
-    test: str
-
-
-def mutant(name: str, traps: str, file: str, old: str, new: str, test: str) -> Mutant:
-    """A mutant of one edit; `file` is below mirror/, `test` below tests/."""
-    return Mutant(name, traps, ((f"mirror/{file}", old, new),), f"tests/{test}")
-
+__all__ = ["MUTANTS", "Mutant"]
 
 _HUB: Final = "hubs/huggingface/"
 _INDEX: Final = "hubs/pypi/"
@@ -421,4 +409,4 @@ UPKEEP: Final = (
            "proxy/test_documents.py::test_nobody_waits_for_a_page_that_is_asked_for_all_the_time"),
 )  # fmt: skip
 
-MUTANTS: Final = (*HUGGING_FACE, *PYPI, *DOORS, *FLIGHTS, *REPEATS, *IDENTITY, *APPROVAL, *UPKEEP)
+MUTANTS: Final = (*HUGGING_FACE, *PYPI, *DOORS, *FLIGHTS, *REPEATS, *IDENTITY, *APPROVAL, *UPKEEP, *LAW)

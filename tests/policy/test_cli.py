@@ -44,6 +44,31 @@ def test_check_names_every_fault_and_exits_2(run):
     assert "policy.yaml: foo: unknown key 'foo'" in done.output
 
 
+def test_check_names_what_is_twice_what_is_misshaped_and_what_contradicts_at_once(run):
+    """Duplicate keys, faults of shape, unknown countries and a legal rule without its law come in one run."""
+    text = """rules:
+  - {id: a, when: {origin: [XX]}, effect: deny}
+  - {id: b, when: {origin: [CN]}, effect: denyy, effect: deny, suggest: 5, from: 2027-01-01, until: 2026-01-01}
+  - {id: law, when: {origin: [CN]}, effect: deny, legal: true}
+"""
+    done = run("check", "policy.yaml", "--json", text=text)
+    rows = [json.loads(line) for line in done.output.splitlines()]
+    assert (done.exit_code, {row["level"] for row in rows}) == (2, {"error"})
+    assert [row["place"] for row in rows] == ["line 4", "rules[0].when.origin", "rules[1].suggest", "rules[1].from", "rules[2].legal"]
+
+
+def test_check_of_a_named_file_does_not_want_the_configured_one(run, tmp_path):
+    """With `policy.path` leading nowhere a file can be checked all the same; the configured one cannot, nor any with another fault."""
+    (tmp_path / "mirror.yaml").write_text("policy: {path: nowhere.yaml}\n")
+    assert run("check", "policy.yaml", text=DENY).exit_code == 0
+    missing = run("check")
+    assert missing.exit_code == 2
+    assert "policy.path" in missing.output
+    (tmp_path / "mirror.yaml").write_text("policy: {path: nowhere.yaml}\nlisten: {workers: 0}\n")
+    faulty = run("check", "policy.yaml")
+    assert faulty.exit_code == 2
+    assert "listen.workers" in faulty.output
+    assert "policy.path" not in faulty.output
 def test_test_exits_1_where_a_test_does_not_hold(run):
     """`policy test` names the failing test, keeps the others, and exits 1."""
     text = DENY + "tests:\n  - {name: good, given: {artifact: acme/x}, expect: {effect: deny, rules: [r]}}\n  - {name: bad, given: {artifact: b/x}, expect: {effect: deny}}\n"

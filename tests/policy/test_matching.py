@@ -18,6 +18,7 @@ from mirror.core.facts import Publisher
 from mirror.policy.entries import ListEntry, domain, identifier
 from mirror.policy.letters import plain, romanised
 from mirror.policy.names import parse
+from mirror.policy.remembered import Remembered
 from mirror.policy.screening import CERTAIN, REVIEW, ScreeningList, similarity
 from mirror.policy.similar import meant_pairs, possible_pairs
 from mirror.policy.words_alike import alike
@@ -160,6 +161,20 @@ def test_bounds_rule_out_no_words_that_are_alike(word, data):
     anchored = data.draw(st.booleans())
     if other != word and alike(word, other, anchored) > 0:
         assert (0, 0) in (*possible_pairs([word], [other], anchored)[0], *meant_pairs([word], [other]))
+
+
+def test_a_word_that_stands_for_another_is_compared_with_it():
+    """A misspelt `banking` is paired with `bank`, for which it stands, although their letters alone are too far apart."""
+    assert alike("anking", "bank", False) > 0.8
+    assert possible_pairs(["anking"], ["bank"], False)[0] == [(0, 0)]
+    assert possible_pairs(["anking"], ["band"], False)[0] == []
+
+
+def test_what_is_remembered_of_words_is_bounded():
+    """A memory of words is emptied when it is full, and says the same of a word as before."""
+    few = Remembered(len, most=3)
+    assert [few[word] for word in ("a", "bb", "ccc", "dddd", "a")] == [1, 2, 3, 4, 1]
+    assert len(few) <= 3
 
 
 def test_one_reading_in_two_scripts_is_for_review_and_never_a_hit():

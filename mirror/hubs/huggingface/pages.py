@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import OrderedDict
 from dataclasses import replace
@@ -90,10 +91,16 @@ class Pages:
         return True
 
     async def lately(self, repo: Repo, within: timedelta) -> RepoPage | None:
-        """The page of the default branch as anybody saw it within this time, without asking the hub; None where nobody did."""
+        """The page of the default branch as anybody saw it within this time, without asking the hub; None where nobody did.
+
+        One at hand that is fresh is taken as it is, as for whoever asks for it; else the newest of both that are known.
+        """
         scope, now = public_bearer(self._options).scope, self._gateway.clock.now()
-        keys = (DocumentKey(self._options.name, f"{repo.api}{tail}?blobs=true", scope) for tail in ("", "/revision/main"))
-        seen = [one for key in keys if (one := await self._gateway.last_known(key)) is not None and one.status == 200]
+        keys = [DocumentKey(self._options.name, f"{repo.api}{tail}?blobs=true", scope) for tail in ("", "/revision/main")]
+        seen = [one for key in keys if (one := self._gateway.newest(replace(key, scope=""))) is not None and one.status == 200 and one.fresh(now)]
+        if not seen:
+            read = await asyncio.gather(*map(self._gateway.last_known, keys))
+            seen = [one for one in read if one is not None and one.status == 200]
         known = max(seen, key=lambda one: one.fetched_at, default=None)
         if known is None or not timedelta() <= now - known.fetched_at < within:
             return None

@@ -102,7 +102,8 @@ class Seeking:
             if project.ecosystem != HUGGINGFACE or project.kind is not Kind.MODEL:
                 return "gone"
             repo = parse_repo(project.name, Kind.MODEL)
-            page = await self._pages.lately(repo, SEEN)
+            files = asyncio.gather(*(self._gateway.last_known(self._key(repo.file("raw", _BRANCH, path))) for path in _EARLY))
+            page, _files = await asyncio.gather(self._pages.lately(repo, SEEN), files)  # read with it, they are at hand when it is there
             if page is not None:
                 if not page.document.fresh(self._gateway.clock.now()):
                     self._renew(repo)

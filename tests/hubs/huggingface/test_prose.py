@@ -67,11 +67,13 @@ def test_each_way_in_which_tools_and_people_say_it(text, relation):
         f"To convert it yourself:\n\n```\nconvert --model globex/solid-7b --output_dir out\n```\n\nSee [docs]({HUB}/docs/convert).",
         f"Our model comes from the [family of models]({HUB}/models).",
         f"<!-- - **Finetuned from model:** {BASE} -->",
+        f"<!--\n\n- **Finetuned from model:** {BASE}\n\n-->",
+        f"This model was trained from scratch and not on the base model {BASE}.",
         f"Refer to the [original model card]({HUB}/globex/solid-7b) for the limits.",
     ],
 )
 def test_what_only_looks_like_it(text):
-    """Frameworks with a slash, rivals, data sets, recipes for others, pages of the site, comments and pointers are no parents."""
+    """Frameworks with a slash, rivals, data sets, recipes for others, pages of the site, comments, pointers and what is denied are no parents."""
     assert said(text) == []
 
 
