@@ -40,6 +40,14 @@ async def appends(directory: Path, count: int) -> tuple[float, float]:
     return waiting, streaming
 
 
+def verified(folder: Path) -> tuple[float, float]:
+    """Records a second, and a second of processor time: what a machine that others use too would do alone."""
+    started, spent = time.perf_counter(), time.process_time()
+    found = examine(folder)
+    assert found.fault is None, found.fault
+    return found.head.count / (time.perf_counter() - started), found.head.count / (time.process_time() - spent)
+
+
 def main() -> None:
     """Print when and on what, and three lines. Arguments: how many appends, or `--quick`."""
     count = 100_000 if len(sys.argv) < 2 else 4_000 if sys.argv[1] == "--quick" else int(sys.argv[1])
@@ -48,10 +56,9 @@ def main() -> None:
         waiting, streaming = asyncio.run(appends(Path(folder), count))
         print(f"{waiting:>10,.0f} durable appends/s, {CALLERS} callers waiting for each of theirs")
         print(f"{streaming:>10,.0f} durable appends/s, one caller that waits at the end")
-        started = time.perf_counter()
-        found = examine(Path(folder))
-        assert found.fault is None, found.fault
-        print(f"{found.head.count / (time.perf_counter() - started):>10,.0f} records/s verified, with their personal parts and their tree")
+        rates, busy = zip(*sorted(verified(Path(folder)) for _ in range(5)), strict=True)
+        shown = f"{rates[2]:>10,.0f} records/s verified, with their personal parts and their tree (median of 5; {rates[0]:,.0f} to {rates[-1]:,.0f}; {busy[2]:,.0f} a second of processor time)"
+        print(f"{shown}; wanted 100,000: {'met' if rates[2] >= 100_000 else 'NOT met'}")
 
 
 if __name__ == "__main__":

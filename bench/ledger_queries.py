@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import statistics
 import tempfile
@@ -83,6 +84,27 @@ def pages(count: int) -> Iterator[list[dict[str, Any]]]:
         yield [record(seq, BEGIN + seq * step, luck, first) for seq in range(start, min(start + 1000, count))]
 
 
+def forgotten(folder: Path) -> None:
+    """Let the kernel drop what it holds of the index in memory, so that the next read comes from the disk."""
+    for path in folder.glob("index.sqlite*"):
+        descriptor = os.open(path, os.O_RDWR)
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+
+
+async def cold(folder: Path, where: dict[str, str]) -> float:
+    """Seconds of the first page that a process asks for, nothing of the index in memory."""
+    index = await SqlIndex.open(None, folder)
+    try:
+        forgotten(folder)
+        begun = time.perf_counter()
+        await index.query(where, 50, None)
+        return time.perf_counter() - begun
+    finally:
+        await index.close()
+
+
 async def timed(index: SqlIndex, where: dict[str, str]) -> tuple[int, list[float]]:
     """(rows of a page of 50, seconds each time it was asked for)."""
     taken, rows = [], 0
@@ -101,13 +123,16 @@ async def main(count: int, folder: Path) -> None:
         for page in pages(count):
             await index.add_events(page)
         print(f"{count:,} records indexed, {count / (time.perf_counter() - begun):,.0f}/s, {(folder / 'index.sqlite').stat().st_size >> 20} MiB")
-    print(f"a page of 50 of {count:,} events, SQLite; median and slowest of {TAKES}:")
-    slowest = 0.0
+        await index.close()  # and with it the write-ahead log
+        index = await SqlIndex.open(None, folder)
+    print(f"a page of 50 of {count:,} events, SQLite; median and slowest of {TAKES}, and the first of a process from a cold disk:")
+    slowest = coldest = 0.0
     for label, where in QUESTIONS.items():
         rows, taken = await timed(index, where)
-        slowest = max(slowest, statistics.median(taken))
-        print(f"  {label:30} {statistics.median(taken) * 1000:7.1f} ms  {max(taken) * 1000:7.1f} ms  {rows} rows")
-    print(f"  slowest median {slowest * 1000:.1f} ms; the promise is 200 ms: {'ok' if slowest < 0.2 else 'over'}")
+        slowest, first = max(slowest, statistics.median(taken)), await cold(folder, where)
+        coldest = max(coldest, first)
+        print(f"  {label:30} {statistics.median(taken) * 1000:7.1f} ms  {max(taken) * 1000:7.1f} ms  {first * 1000:7.1f} ms  {rows} rows", flush=True)
+    print(f"  slowest median {slowest * 1000:.1f} ms, slowest from a cold disk {coldest * 1000:.1f} ms; the promise is 200 ms: {'ok' if slowest < 0.2 else 'over'}")
     print("a summary of all of them, once:")
     for by, where in SUMS:
         begun = time.perf_counter()

@@ -65,6 +65,7 @@ class Sink:
         self._pending: deque[Piece] = deque()
         self._most = PAGE
         self._why, self._astray = "", False
+        self._own = 0.0
         self._wake, self._stop = asyncio.Event(), asyncio.Event()
         # Of its own: a sink must not take the threads that serve.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sink {name}")
@@ -112,7 +113,7 @@ class Sink:
         try:
             while True:
                 self._wake.clear()
-                began = time.monotonic()
+                began, others = time.monotonic(), self._others()
                 outcome = await self._attempt()
                 if self._stop.is_set() and outcome is not True:
                     return
@@ -123,7 +124,7 @@ class Sink:
                     continue
                 pause = self._pace.first
                 if outcome:  # far behind: half of the time is left to those who are served
-                    await self._rest(min(1.0, time.monotonic() - began))
+                    await self._rest(left_to_others(time.monotonic() - began, self._others() - others))
                     continue
                 await self._wake.wait()
                 await self._rest(self._pace.gather)
@@ -219,7 +220,26 @@ class Sink:
             await self._keep(replace(self._cursor, why=why, since=self._cursor.since or instant(self._clock.now())))
 
     async def _apart(self, call: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+        def counted() -> T:
+            before = time.thread_time()
+            try:
+                return call(*arguments)
+            finally:
+                self._own += time.thread_time() - before
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, counted)
+
+    def _others(self) -> float:
+        """Seconds of processor time that everybody else in this process has taken so far."""
+        return time.process_time() - self._own
+
+
+def left_to_others(took: float, others: float) -> float:
+    """Seconds to rest after a batch of `took` seconds, in which others took `others` seconds of processor time.
+
+    As long again where they had a quarter of a core or more, at most a second; where nobody was served, hardly at all.
+    """
+    return max(0.0, min(1.0, took, 4 * others))
 
 
 class Sinks:

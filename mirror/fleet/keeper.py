@@ -133,6 +133,7 @@ def _keeper(config: Config, base: OwnBackends, metrics: Metrics, rulebook: Ruleb
 
     def measure() -> None:
         metrics.ledger_up.set(0 if base.ledger.state == "down" else 1)
+        metrics.ledger_reserve.set(int(base.ledger.state == "reserve"))
         metrics.epoch.set(rulebook.current.number)
         metrics.policy_problems.set(len(rulebook.problems))
         metrics.policy_waiting.set(int(rulebook.waiting))

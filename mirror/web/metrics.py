@@ -77,6 +77,7 @@ class Metrics:
         self.list_alarm = Gauge("mirror_list_alarm", "1 while a list is too old or its newest edition is kept out.", ("list",), registry=self.registry)
         self.epoch = Gauge("mirror_policy_epoch", "How often rules came into force since start.", registry=self.registry)
         self.ledger_up = Gauge("mirror_ledger_up", "1 while events can be recorded.", registry=self.registry)
+        self.ledger_reserve = Gauge("mirror_ledger_on_reserve", "1 while the ledger's disk is full and it lives on its reserve.", registry=self.registry)
         self.signed = Gauge("mirror_ledger_checkpoint_records", "Records of the ledger that the newest checkpoint covers.", registry=self.registry)
         self.signed_age = Gauge("mirror_ledger_checkpoint_age_seconds", "Time since a checkpoint was last made, or found to cover everything.", registry=self.registry)
         self.export_alarm = Gauge("mirror_ledger_export_alarm", "1 while a place does not take checkpoints.", ("to",), registry=self.registry)
@@ -160,7 +161,7 @@ class Metrics:
 
 _OF_LISTS: Final = {"mirror_catalogue_age_seconds": max, "mirror_catalogue_alarm": max, "mirror_list_entries": max, "mirror_list_age_seconds": max, "mirror_list_alarm": max}
 #: Gauges that say how the whole stands, not how much of it there is: how several processes make one value.
-_NOT_SUMS: Final = {"mirror_policy_problems": max, "mirror_policy_waiting": max, **_OF_LISTS, "mirror_ledger_checkpoint_records": max, "mirror_ledger_checkpoint_age_seconds": max, "mirror_ledger_export_alarm": max, "mirror_ledger_sink_lag_records": max, "mirror_ledger_sink_lag_seconds": max, "mirror_ledger_sink_alarm": max, "mirror_policy_epoch": min, "mirror_ledger_up": min, "mirror_index_up": min}
+_NOT_SUMS: Final = {"mirror_policy_problems": max, "mirror_policy_waiting": max, **_OF_LISTS, "mirror_ledger_checkpoint_records": max, "mirror_ledger_checkpoint_age_seconds": max, "mirror_ledger_on_reserve": max, "mirror_ledger_export_alarm": max, "mirror_ledger_sink_lag_records": max, "mirror_ledger_sink_lag_seconds": max, "mirror_ledger_sink_alarm": max, "mirror_policy_epoch": min, "mirror_ledger_up": min, "mirror_index_up": min}
 
 
 def merged(now: Sequence[Any], retired: Sequence[Any]) -> bytes:

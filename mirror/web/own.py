@@ -105,7 +105,7 @@ class Own:
         )
         public = {"health": self.live, "blocked": self.blocked, "landing": self.landing}
         self._private = {**public, "health": self.health, "metrics": self.metrics, "api": self.api}
-        self.handlers = self._private if everything else public
+        self.handlers = {**self._private, "health": self.health_in_public} if everything else public
         metrics.before_reading(self._measure)
 
     async def admin(self, request: web.Request) -> web.StreamResponse:
@@ -130,6 +130,13 @@ class Own:
 
     async def health(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
         """`/-/health/live` and `/-/health/ready`. Ready also when a hub is down; not when nothing can be recorded."""
+        return await self._health(path)
+
+    async def health_in_public(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
+        """The same for everybody: where checkpoints and events are sent is told by kind alone, and whether they arrive."""
+        return await self._health(path, reduced)
+
+    async def _health(self, path: str, told: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda whole: whole) -> web.StreamResponse:
         if path == "/-/health/live":
             return _json({"status": "live"})
         if path != "/-/health/ready":
@@ -163,7 +170,7 @@ class Own:
                 report["ledger"] = {"state": "down", "why": str(error)}
             ready = self._status.serving and report["ledger"]["state"] != "down"
             report["status"] = "ready" if ready else "not ready"
-        return _json(report, status=200 if ready else 503)
+        return _json(told(report), status=200 if ready else 503)
 
     async def metrics(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
         """`/-/metrics` in the Prometheus text format."""
@@ -181,6 +188,7 @@ class Own:
 
     def _measure(self) -> None:
         self._metrics.ledger_up.set(0 if self._ledger.state == "down" else 1)
+        self._metrics.ledger_reserve.set(int(self._ledger.state == "reserve"))
         self._metrics.index_up.set(0 if self._index.fault else 1)
         self._metrics.epoch.set(self._rulebook.current.number)
         self._metrics.policy_problems.set(len(self._rulebook.problems))
@@ -246,6 +254,18 @@ class Own:
             return None
         found = record.get("decision")
         return public_decision(found) if isinstance(found, Mapping) else None
+
+
+def reduced(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report of health without the folders, hosts and addresses to which the record is sent, and the errors that name them."""
+    signed = report["checkpoints"]
+    if signed is not None:
+        signed = {**signed, "to": [_by_kind(one) for one in signed["to"]]}
+    return {**report, "checkpoints": signed, "sinks": [_by_kind(one) for one in report["sinks"]]}
+
+
+def _by_kind(place: Mapping[str, Any]) -> dict[str, Any]:
+    return {**place, "to": place["to"].partition(":")[0], "why": "the log and the admin address say why" if place["why"] else ""}
 
 
 def _wants_html(request: web.Request) -> bool:

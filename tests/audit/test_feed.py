@@ -103,3 +103,29 @@ async def test_database_away_loses_nothing(tmp_path, index, monkeypatch):
     feed.close()
     await following
     assert failing.times < 0
+
+
+async def test_group_commits_are_gathered(tmp_path, index, monkeypatch):
+    """The first record is copied at once; those of the commits that follow are copied together, the last of them before the end."""
+    monkeypatch.setattr("mirror.audit.feed._GATHER", 3600.0)
+    given: list[int] = []
+    add = index.add_events
+
+    async def counted(records):
+        given.append(len(records))
+        await add(records)
+
+    monkeypatch.setattr(index, "add_events", counted)
+    feed = Feed(tmp_path / "ledger", index)
+    ledger = SegmentLedger(tmp_path / "ledger", SteppingClock(), reserve=0, on_durable=feed.advance)
+    following = asyncio.create_task(feed.run())
+    await ledger.start()
+    while await index.last_sequence() < 0:
+        await asyncio.sleep(0.01)
+    for number in range(20):
+        await ledger.record(refused(number)).durable()
+    await ledger.close()
+    feed.close()
+    await following
+    assert (given[0], sum(given)) == (1, 22)
+    assert len(given) <= 3  # the first attempt may find some more already

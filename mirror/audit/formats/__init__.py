@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FORMATS: Final = ("ocsf", "ecs", "cef", "rfc5424", "native")
 #: Our five degrees as severities of syslog (RFC 5424 section 6.2.1): informational, notice, warning, error.
 _SYSLOG: Final = {1: 6, 2: 5, 3: 4, 4: 3}
+#: No floats: a record has none, and none are made of it. Nor has it circles.
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
 
 def rendered(record: Mapping[str, Any], form: str, version: str) -> str:
@@ -33,7 +35,7 @@ def _text(one: Mapping[str, Any], form: str, version: str) -> str:
     if form == "cef":
         return cef(one, version)
     made = ocsf(one, version) if form == "ocsf" else ecs(one, version) if form == "ecs" else one
-    return json.dumps(made, ensure_ascii=False, separators=(",", ":"))  # no floats: a record has none, and none are made of it
+    return _JSON(made)
 
 
 def as_syslog(record: Mapping[str, Any], form: str, version: str, at: datetime, host: str) -> bytes:
