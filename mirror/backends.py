@@ -12,6 +12,7 @@ from typing import Protocol
 
 from mirror import __version__
 from mirror.audit.checkpointer import Checkpointer
+from mirror.audit.keeping import Retention
 from mirror.audit.ledger import GroupLedger, SegmentLedger
 from mirror.config import Config
 from mirror.core.nouns import Blob
@@ -78,11 +79,12 @@ class OwnBackends:
     recorder: Recorder
     desk: Desk
     checkpointer: Checkpointer
+    retention: Retention
 
     @property
     def calls(self) -> Mapping[str, Answerer]:
         """What commands may ask of the process that owns all this."""
-        return {**self.desk.calls, **LedgerDesk(self.checkpointer).calls}
+        return {**self.desk.calls, **LedgerDesk(self.checkpointer, self.retention).calls}
 
 
 def patience_of(config: Config) -> dict[str, float]:
@@ -109,7 +111,7 @@ async def own_backends(
     opened.push_async_callback(index.close)
     lists = await asyncio.to_thread(standing_lists, epoch, store_of(config.data))
     detail = {"version": __version__, "policy": epoch.policy.digest, "catalogue": epoch.catalogue.digest, **lists}
-    ledger, checkpointer, sinks = await begin_record(config, clock, detail, index, opened)
+    ledger, checkpointer, sinks, retention = await begin_record(config, clock, detail, index, opened)
     upstreams = {name: upstream_for(name, row, config) for name, row in config.hubs.items()}
     for upstream in upstreams.values():
         opened.push_async_callback(upstream.close)
@@ -124,7 +126,7 @@ async def own_backends(
     opened.push_async_callback(flights.close)
     metrics.before_reading(lambda: metrics.checkpoints(checkpointer.condition(), checkpointer.age))
     metrics.before_reading(lambda: metrics.sinks((one.name, one.lag, one.age, one.failing) for one in sinks.all))
-    return OwnBackends(index, ledger, upstreams, store, flights, recorder, desk, checkpointer)
+    return OwnBackends(index, ledger, upstreams, store, flights, recorder, desk, checkpointer, retention)
 
 
 def hear_commands(base: Backends, data: Path, opened: AsyncExitStack) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from mirror.config_values import Duration, Hidden, Located, Size, Url
+from mirror.config_values import Country, Duration, Hidden, Located, Size, Url
 from mirror.core.decision import Effect, EventKind
 from mirror.core.errors import Problem
 
@@ -67,6 +67,34 @@ class SinkConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionConfig:
+    """How long records are kept: plain permissions, and the personal parts of everything else. `home` is where a permission crosses no border.
+
+    `every` is how often what had its time is removed.
+    """
+
+    allows: Duration = timedelta(days=90)
+    others: Duration = timedelta(days=3653)
+    home: tuple[Country, ...] = ()
+    every: Duration = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewsConfig:
+    """Whether commands show who asked: `people` closed is nobody, until two approvers open a view."""
+
+    people: Literal["closed", "open"] = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class PseudonymsConfig:
+    """The keys of pseudonyms: their folder (None: `pseudonyms` under `data`), and how long each is used."""
+
+    path: Located | None = None
+    rotate: Duration = timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerConfig:
     """The record. `path` None is `ledger` under `data`; `origin` None is a name that is made up once."""
 
@@ -76,13 +104,17 @@ class LedgerConfig:
     origin: str | None = None
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     sinks: tuple[SinkConfig, ...] = ()
+    retention: RetentionConfig = RetentionConfig()
+    views: ViewsConfig = ViewsConfig()
+    pseudonyms: PseudonymsConfig = PseudonymsConfig()
 
 
 def ledger_located(config: LedgerConfig, at: Callable[[Path | None], Path | None]) -> LedgerConfig:
     """`config` with absolute paths."""
     to = tuple(replace(one, file=at(one.file), git=at(one.git)) for one in config.checkpoints.to)
     sinks = tuple(replace(one, to=_sink_located(one.to, at), ca=at(one.ca), cert=at(one.cert), key=at(one.key)) for one in config.sinks)
-    return replace(config, path=at(config.path), checkpoints=CheckpointsConfig(to), sinks=sinks)
+    pseudonyms = replace(config.pseudonyms, path=at(config.pseudonyms.path))
+    return replace(config, path=at(config.path), checkpoints=CheckpointsConfig(to), sinks=sinks, pseudonyms=pseudonyms)
 
 
 def _sink_located(to: str, at: Callable[[Path | None], Path | None]) -> str:
@@ -108,6 +140,9 @@ def ledger_checked(config: LedgerConfig, fault: Callable[[str, str], Problem]) -
         yield fault("ledger.origin", "expected a name without spaces and plus signs, such as mirror.acme.example/ledger")
     if config.checkpoint_every < timedelta(seconds=1):
         yield fault("ledger.checkpoint_every", "expected at least 1s")
+    yield from _retention(config.retention, fault)
+    if config.pseudonyms.rotate < timedelta(days=1):
+        yield fault("ledger.pseudonyms.rotate", "expected at least 1d")
     for at, one in enumerate(config.checkpoints.to):
         yield from _target(one, f"ledger.checkpoints.to[{at}]", fault)
     seen: set[str] = set()
@@ -116,6 +151,15 @@ def ledger_checked(config: LedgerConfig, fault: Callable[[str, str], Problem]) -
         if sink.name in seen:
             yield fault(f"ledger.sinks[{at}].name", f"another sink is called {sink.name!r}")
         seen.add(sink.name)
+
+
+def _retention(config: RetentionConfig, fault: Callable[[str, str], Problem]) -> Iterator[Problem]:
+    if config.allows < timedelta(days=1):
+        yield fault("ledger.retention.allows", "expected at least 1d")
+    if config.others < config.allows:
+        yield fault("ledger.retention.others", "expected no less than ledger.retention.allows")
+    if config.every < timedelta(hours=1):
+        yield fault("ledger.retention.every", "expected at least 1h")
 
 
 def _target(one: CheckpointTarget, place: str, fault: Callable[[str, str], Problem]) -> Iterator[Problem]:

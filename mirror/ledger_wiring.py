@@ -14,14 +14,17 @@ from mirror import __version__
 from mirror.audit.checkpointer import Checkpointer
 from mirror.audit.exporters import FileExporter, GitExporter, SyslogExporter, WebhookExporter
 from mirror.audit.feed import Feed
+from mirror.audit.keeping import Retention
 from mirror.audit.ledger import SegmentLedger
 from mirror.audit.passage import Choice
 from mirror.audit.receivers import FileReceiver, StreamReceiver, WebReceiver, Writing
+from mirror.audit.retention import Terms
 from mirror.audit.sinks import Sink, Sinks
 from mirror.audit.streams import Identity
 from mirror.config_ledger import sink_address
 from mirror.core.ports import Clock, EventIndex
 from mirror.trust.machine_key import MachineKey
+from mirror.trust.pseudonyms import PseudonymKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +49,12 @@ def machine_key_of(config: Config) -> MachineKey:
     return MachineKey(given or config.data / OWN_KEY, given=given is not None)
 
 
+def pseudonym_keys_of(config: Config) -> PseudonymKeys:
+    """The keys of pseudonyms, apart from the ledger."""
+    stated = config.ledger.pseudonyms
+    return PseudonymKeys(stated.path or config.data / "pseudonyms", stated.rotate)
+
+
 def exporter_of(target: CheckpointTarget, config: Config) -> Exporter:
     """What takes checkpoints to one place."""
     if target.file is not None:
@@ -65,6 +74,12 @@ def ledger_of(config: Config, clock: Clock, on_durable: Callable[[int], None] | 
     host = urlsplit(config.listen.public_url or "").hostname or socket.gethostname()
     checkpointer = Checkpointer(ledger, machine_key_of(config), clock, exporters, origin=config.ledger.origin, host=host)
     return ledger, checkpointer
+
+
+def retention_of(config: Config, ledger: SegmentLedger, clock: Clock) -> Retention:
+    """How long that ledger keeps what; nothing has begun."""
+    stated = config.ledger.retention
+    return Retention(ledger, clock, Terms(stated.allows, stated.others, frozenset(stated.home)), stated.every, pseudonym_keys_of(config))
 
 
 def receiver_of(sink: SinkConfig, config: Config) -> Receiver:
@@ -93,7 +108,7 @@ def sinks_of(config: Config, clock: Clock) -> Sinks:
 
 async def begin_record(
     config: Config, clock: Clock, detail: Mapping[str, object], index: EventIndex, opened: AsyncExitStack
-) -> tuple[SegmentLedger, Checkpointer, Sinks]:
+) -> tuple[SegmentLedger, Checkpointer, Sinks, Retention]:
     """Open the ledger for a run of the mirror, sign for it, and let index and sinks follow it, until `opened` is closed.
 
     Then the last checkpoint is of the last record, and the index has that too. Raises `InputError` where this is not the
@@ -107,6 +122,8 @@ async def begin_record(
         sinks.advance(count)
 
     ledger, checkpointer = ledger_of(config, clock, durable)
+    retention = retention_of(config, ledger, clock)
+    checkpointer.before = retention.classify
     await ledger.start(detail, checkpointer.admit)
     following = asyncio.create_task(feed.run(), name="index follows ledger")
 
@@ -128,4 +145,6 @@ async def begin_record(
         await asyncio.wait({making})
 
     opened.push_async_callback(halt)
-    return ledger, checkpointer, sinks
+    retention.begin()
+    opened.push_async_callback(retention.close)
+    return ledger, checkpointer, sinks, retention

@@ -19,7 +19,7 @@ from mirror.core.decision import EventKind
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -85,6 +85,8 @@ class Checkpointer:
         self._why = ""
         self._at: datetime | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Awaited before each checkpoint: what must have been said of the records that it is of.
+        self.before: Callable[[], Awaitable[None]] | None = None
 
     # --- before the first record ----------------------------------------------------------------------------------
 
@@ -178,6 +180,8 @@ class Checkpointer:
     async def make(self) -> Checkpoint:
         """A checkpoint of everything that is durable: the newest where nothing was added. Raises `OSError`."""
         async with self._alone:
+            if self.before is not None:
+                await self.before()
             one = await asyncio.to_thread(self._made)
             self._why, self._at = "", self._clock.now()
             for outlet in self.outlets:

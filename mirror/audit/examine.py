@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mirror.audit import book
+from mirror.audit.account import Account
 from mirror.audit.chain import Fault, Head
 from mirror.audit.check import Checked, check
 from mirror.audit.custody import REPLACED, Custody, is_anchor, judge
@@ -28,7 +29,7 @@ class Examined:
     """What was found. `fault` is the first thing wrong; `remarks` are true, and no fault.
 
     `root` is that of all records; `signed` says how many of them the newest checkpoint covers, `checkpoints` how many there
-    are; records before `since` were taken for verified.
+    are; records before `since` were taken for verified. `removed` are those of which a stub is left, as others permit.
     """
 
     head: Head
@@ -39,6 +40,7 @@ class Examined:
     checkpoints: int = 0
     signed: int = 0
     since: int = 0
+    removed: int = 0
     remarks: list[str] = field(default_factory=list)
 
 
@@ -49,6 +51,7 @@ class _Seen:
     tree: TreeCheck
     custody: Custody
     records: list[bytes]
+    account: Account
     wrong: Fault | None = None
     citations: Citations | None = None
 
@@ -57,6 +60,7 @@ class _Seen:
         tree.page.append(leaf)
         if len(tree.page) == PAGE:
             tree.settle()
+        self.account.add(line)
         if self.citations is not None:
             self.citations.take(line)
         if is_anchor(line):
@@ -85,7 +89,9 @@ def examine(
     live = is_written(directory)
     start = _start(directory, pages) if incremental else None
     since = Head() if start is None else start[0]
-    seen = _Seen(TreeCheck(directory, since.count), Custody() if start is None else start[1], [], citations=citations)
+    seen = _Seen(
+        TreeCheck(directory, since.count), Custody() if start is None else start[1], [], Account(since.count), citations=citations
+    )
     if start is not None:
         seen.records = list(pages.records)
     checked = check(directory, since, seen)
@@ -97,6 +103,8 @@ def examine(
         _tree(found, seen, checked)
     if found.fault is None:
         found.fault = _book(found, seen, pages, shown, live=live)
+    if found.fault is None:
+        found.fault, found.removed = seen.account.fault(), seen.account.removed
     if found.fault is not None:
         return found
     _judge(found, seen, pages, foreign, key, seen.tree.nodes())

@@ -6,13 +6,13 @@ import asyncio
 import os
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mirror.audit.record import SALT, Prepared, Record, prepare
 from mirror.audit.tickets import LedgerTicket
 from mirror.audit.writer import SEGMENT_SIZE, Writer
-from mirror.core.actor import Actor
+from mirror.core.actor import Actor, network_of
 from mirror.core.decision import Decision, Event, EventKind, Sealed
 from mirror.core.errors import LedgerDown
 
@@ -289,7 +289,8 @@ class GroupLedger:
         decision, at = queued.repeats, self._clock.now()
         if decision is None:
             raise ValueError("neither an event nor repeats")
-        event = Event(EventKind.REPEATED, at, decision.actor, subject=decision.id, count=queued.count)
+        actor = decision.actor if not decision.effect.serves else replace(decision.actor, address=network_of(decision.actor.address))
+        event = Event(EventKind.REPEATED, at, actor, subject=decision.id, count=queued.count)
         return prepare(event, os.urandom(SALT))
 
     def _tell(self, tickets: Sequence[LedgerTicket]) -> None:
@@ -332,6 +333,10 @@ class SegmentLedger(GroupLedger):
     def tree(self) -> TreeFiles:
         """The Merkle tree over the durable records."""
         return self._segments.tree
+
+    def turn(self) -> None:
+        """Let the next record begin a new segment: the files of those before are not written any more."""
+        self._segments.turn = True
 
     async def start(self, detail: Mapping[str, object] | None = None, admit: Callable[[], None] | None = None) -> Torn | None:
         """Open, recover, and write a `started` event with `detail` (versions, digests). Raises as `open`, and `LedgerDown`.

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from mirror.audit.record import leaf_hash
+from mirror.audit.retention import is_stub
 from mirror.audit.segments import lines, read_personal, segments
 from mirror.audit.tiles import Short, StoredNodes, nodes, rebuilt
 from mirror.audit.tree import inclusion, verify_inclusion
@@ -47,6 +48,8 @@ def proof_of(directory: Path, sequence: int, one: Checkpoint, verifier: Verifier
     line = line_at(directory, sequence)
     if line is None:
         raise ValueError(f"the ledger has no record {sequence}")
+    if is_stub(line):
+        raise ValueError(f"record {sequence} was removed after its retention")
     return _proof(line, sequence, one, verifier, _path(directory, sequence, one, _leaf(line))) | (
         {"personal": personal_at(directory, sequence)} if personal else {}
     )

@@ -57,7 +57,7 @@ class Record:
 def prepare(event: Event, salt: bytes) -> Prepared:
     """Everything about `event` that does not depend on its place. `salt` is 16 random bytes.
 
-    Where there is a decision, the record's actor is the decision's. Raises `ValueError` or `TypeError` for an event that
+    Where there is a decision, the record's actor is the decision's; where that permits, of its address only the network. Raises `ValueError` or `TypeError` for an event that
     no record can hold: naive times, floats, both or neither of decision and subject.
     """
     decision = event.decision
@@ -68,7 +68,7 @@ def prepare(event: Event, salt: bytes) -> Prepared:
     actor = event.actor if decision is None else decision.actor
     decided = "" if decision is None else f'"decision":{decision_text(decision)},'
     detail = "" if not event.detail else f'"detail":{canonical(plain(dict(event.detail))).decode()},'
-    personal = personal_text(actor, None if decision is None else decision.request)
+    personal = personal_text(actor, None if decision is None else decision.request, whole=decision is None or not decision.effect.serves)
     subject = "" if event.subject is None else f',"subject":{string(event.subject)}'
     head = f'{{"actor":{actor_text(actor)},"at":"{moment(event.at)}","count":{event.count},{decided}{detail}"kind":"{event.kind.value}"'
     return Prepared(event, head, commitment(salt, personal.encode()), subject + "}", salt, personal)
@@ -124,4 +124,4 @@ def decision_json(decision: Decision, *, public: bool = False) -> dict[str, Any]
     sealed = json.loads(decision_text(decision))
     if public:
         return public_decision(sealed)
-    return _joined(sealed, json.loads(personal_text(decision.actor, decision.request)))
+    return _joined(sealed, json.loads(personal_text(decision.actor, decision.request, whole=not decision.effect.serves)))

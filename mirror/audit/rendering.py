@@ -15,6 +15,7 @@ from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from mirror.audit.redaction import clean, redacted, redacted_tokens
+from mirror.core.actor import network_of
 from mirror.core.canonical import canonical, instant
 from mirror.core.facts import Ancestor, Facts, Publisher
 
@@ -59,11 +60,12 @@ def actor_text(actor: Actor) -> str:
     return _actor(actor.groups, actor.country, actor.country_source, actor.entity, actor.jurisdictions, actor.networks)
 
 
-def personal_text(actor: Actor, request: RequestInfo | None) -> str:
-    """Canonical JSON of a personal part: `address`, `name`, `query`, `user_agent`."""
+def personal_text(actor: Actor, request: RequestInfo | None, *, whole: bool = True) -> str:
+    """Canonical JSON of a personal part: `address`, `name`, `query`, `user_agent`. The address is `whole`, or cut to its network."""
     query = "" if request is None else request.path.partition("?")[2]
     agent = actor.user_agent if request is None else request.user_agent
-    return f'{{"address":{string(actor.address)},"name":{string(actor.name)},"query":{string(query)},"user_agent":{string(agent)}}}'
+    address = actor.address if whole else _network(actor.address)
+    return f'{{"address":{string(address)},"name":{string(actor.name)},"query":{string(query)},"user_agent":{string(agent)}}}'
 
 
 def string(text: str) -> str:
@@ -104,6 +106,11 @@ def plain(value: Any) -> Any:
 def moment(at: datetime) -> str:
     """`core.canonical.instant`, remembered: an event and its decision mostly share one."""
     return instant(at)
+
+
+@lru_cache(4096)
+def _network(address: str) -> str:
+    return network_of(address)
 
 
 @lru_cache(4096)

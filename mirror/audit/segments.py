@@ -1,7 +1,8 @@
 """The ledger's files: names, reading, and what a process that died left behind.
 
-- `segment-<first seq, 12 digits>.jsonl`: sealed records, one canonical line each; never changed once written
-- `personal-<first seq, 12 digits>.jsonl`: salts and personal parts of that segment's records; a line may be erased
+- `segment-<first seq, 12 digits>.jsonl`: sealed records, one canonical line each; never changed once written, but that retention
+  leaves a stub of a record (`retention`): then the whole file is replaced by another, never one that is still written
+- `personal-<first seq, 12 digits>.jsonl`: salts and personal parts of that segment's records; a line may be erased in the same way
 - `head`: how many records there are, and the last leaf; may lag, is never ahead
 - `lock`: held by the one writer, whose process id it names
 - `reserve`: room on the disk that only the ledger gives up
@@ -36,6 +37,8 @@ _HEAD: Final = re.compile(rb"([0-9]{16}) ([0-9a-f]{64})\n\Z")
 LONGEST: Final = 16 * 1024 * 1024
 #: Bytes read at a time; records have two thousand or so.
 _BUFFER: Final = 256 * 1024
+#: Removed records that a reader passes over at a time, before it looks again which files there are.
+_PASSED: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,23 +221,25 @@ def read_personal(line: bytes) -> Mapping[str, Any] | None:
 class Reader:
     """Joined records in order, from a sequence on, for display and for the index; goes on where it stopped.
 
-    Reads whole lines only and does not verify; a line that is no record ends what can be read.
+    Reads whole lines only and does not verify; a line that is no record ends what can be read. Records that were removed after
+    their time are passed over; with `stubs` they are given as `leaf`, `prev` and `seq` alone.
     """
 
-    def __init__(self, directory: Path, start: int = 0) -> None:
-        self._directory, self._next = directory, start
+    def __init__(self, directory: Path, start: int = 0, *, stubs: bool = False) -> None:
+        self._directory, self._next, self._stubs = directory, start, stubs
         self._segment: Segment | None = None
         self._offset = self._personal_offset = 0
+        self._files = (0, 0)
 
     def read(self, limit: int, stop: int | None = None) -> list[dict[str, Any]]:
         """Up to `limit` further records, none at or above sequence `stop`."""
         found: list[dict[str, Any]] = []
         while len(found) < limit:
             current = self._seek()
-            before = len(found)
+            before = self._next
             if current is not None:
                 found += self._take(current, limit - len(found), stop)
-            if len(found) == before:
+            if self._next == before:
                 break
         return found
 
@@ -242,20 +247,32 @@ class Reader:
         holding = [known for known in segments(self._directory) if known.first <= self._next]
         if holding and holding[-1] != self._segment:
             self._segment, self._offset, self._personal_offset = holding[-1], 0, 0
+        if self._segment is not None:
+            # A file that retention or erasure has replaced is another one, and is read from its beginning.
+            files = _inode(self._segment.path), _inode(self._segment.personal)
+            if files != self._files:
+                self._offset = self._personal_offset = 0
+            self._files = files
         return self._segment
 
     def _take(self, current: Segment, limit: int, stop: int | None) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
+        passed = 0
         for line in lines(current.path, self._offset):
-            if not line.endswith(b"\n") or len(found) >= limit:
+            if not line.endswith(b"\n") or len(found) >= limit or passed >= _PASSED:
                 break
             link = read_link(line)
             if isinstance(link, str) or (stop is not None and link.sequence >= stop):
                 break
+            if link.sequence > self._next and not passed and not found and self._offset:
+                self._files = (0, 0)  # replaced since it was looked at: what stands there is not what comes next
+                break
             self._offset += len(line)
+            passed += not link.personal
             if link.sequence >= self._next:
-                found.append(json.loads(line))
                 self._next = link.sequence + 1
+                if link.personal or self._stubs:
+                    found.append(json.loads(line))
         return self._join(current, found)
 
     def _join(self, current: Segment, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -268,7 +285,14 @@ class Reader:
                 break
             self._personal_offset += len(line)
             parts[entry["seq"]] = entry["part"]
-        return [display(record, parts.get(record["seq"])) for record in records]
+        return [display(record, parts.get(record["seq"])) if "kind" in record else record for record in records]
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def lock(directory: Path) -> int:

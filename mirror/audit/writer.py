@@ -81,6 +81,8 @@ class Writer:
         self._curable = True
         self.tree = TreeFiles(directory)
         self.head = Head()
+        #: Set: the next batch begins a new segment, so that what is written until now may be replaced.
+        self.turn = False
         self.state = "down"
         self.why = "not open"
 
@@ -171,10 +173,11 @@ class Writer:
         return records
 
     def _write(self, lines: bytes, parts: bytes) -> None:
-        if self._size >= self._segment_size:
+        if self._size >= self._segment_size or (self.turn and self._size):
             os.fsync(self._head_file)
             self.tree.sync()
             self._start_segment()
+        self.turn = False
         _write_at(self._personal, parts, self._personal_size)
         os.fdatasync(self._personal)
         _write_at(self._records, lines, self._size)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mirror.cli.views import closed, people_shown, view_option
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ def command() -> None:
 @click.option("--to", "end", required=True, metavar="WHEN", help="Before when; as --from. The last day of October is before 2026-11-01.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="A new folder, or a new file that ends in .tar; else ./audit-pack-<from>-<to>.tar.")
 @click.option("--personal", is_flag=True, help="With who asked, as far as that was not erased.")
+@view_option
 @click.option("--json", "as_json", is_flag=True, help="The manifest, without the table of files.")
 @click.pass_context
-def pack(ctx: click.Context, start: str, end: str, out: Path | None, personal: bool, as_json: bool) -> None:
+def pack(ctx: click.Context, start: str, end: str, out: Path | None, personal: bool, view: str | None, as_json: bool) -> None:
     """Write records, checkpoints, the policies in force and who activated them, ages of lists, outages, keys and evidence of a span of
     time, signed, with the program that checks it all by Python alone.
 
@@ -42,6 +44,8 @@ def pack(ctx: click.Context, start: str, end: str, out: Path | None, personal: b
 
     config = configured(ctx.find_object(Path))
     wish = _wish(start, end, personal=personal)
+    if personal and not people_shown(config, view, "audit pack", {"from": start, "to": end}):
+        raise closed("--personal")
     target = out if out is not None else Path(f"audit-pack-{wish.since:%Y%m%d}-{wish.until:%Y%m%d}.tar")
     manifest = _made(config, target, wish)
     records, lost = manifest["records"], manifest["lost"]

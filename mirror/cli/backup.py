@@ -54,11 +54,13 @@ def restore(ctx: click.Context, folder: Path, check: bool, key: str | None, as_j
 def _place(ctx: click.Context) -> Place:
     from mirror.bundle.backup import Place
     from mirror.cli.owner import configured
-    from mirror.ledger_wiring import ledger_folder, machine_key_of
+    from mirror.ledger_wiring import ledger_folder, machine_key_of, pseudonym_keys_of
 
     config = configured(ctx.find_object(Path))
     keys = {"secret.key": config.data / "secret.key", "signing.key": machine_key_of(config).path}
     keys["signing.key.next"] = keys["signing.key"].with_name(keys["signing.key"].name + ".next")
+    apart = pseudonym_keys_of(config).folder
+    keys |= {f"pseudonyms-{number:04d}": apart / f"key-{number:04d}" for number in range(1, 1000)}
     return Place(config.data, ledger_folder(config), keys, config.database is None)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from mirror.cli.views import people_shown, view_option
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -26,10 +27,13 @@ _COLUMNS: Final = ("artifact", "client", "groups", "country", "files", "requests
 @click.option("--rule", "rule_id", help="Everything that this rule holds for now: of whoever asked, on the facts of then.")
 @click.option("--since", default=0, type=click.IntRange(0, 36500), help="Look back so many days only; 0 is all.")
 @click.option("-c", "--config", "path", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file.")
+@view_option
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines.")
 @click.pass_context
-def holders(ctx: click.Context, artifact: str | None, rule_id: str | None, since: int, path: Path | None, as_json: bool) -> None:
+def holders(ctx: click.Context, artifact: str | None, rule_id: str | None, since: int, view: str | None, path: Path | None, as_json: bool) -> None:
     """Say who was given ARTIFACT (a package URL or pattern), or what a rule refuses now: one line for each client and revision, the latest first.
+
+    Unless a view is open, one line for each revision, groups and country instead, with the number of clients.
 
     What counts is that a file was permitted and asked for, HEAD included; not whether its last byte arrived, nor who passed it on. Erased
     clients have no name. Exit 1 where there is nobody.
@@ -40,15 +44,16 @@ def holders(ctx: click.Context, artifact: str | None, rule_id: str | None, since
         raise InputError([Problem("", "ARTIFACT", "name an artifact or --rule, and one of them only")])
     here = path or ctx.find_object(Path)
     config = configuration.load(here, os.environ)
+    people = people_shown(config, view, "ledger holders", {key: value for key, value in (("artifact", artifact), ("rule", rule_id)) if value})
     epoch = epoch_in_force(here)
     chosen = _named(artifact) if artifact is not None else _ruled(epoch, rule_id or "")
     start = datetime.now(UTC) - timedelta(days=since) if since else None
-    rows = sorted(_given(config.ledger.path or config.data / "ledger", epoch, chosen, start), key=lambda row: (row["last"], row["artifact"]), reverse=True)
+    rows = sorted(_given(config.ledger.path or config.data / "ledger", epoch, chosen, start, people=people), key=lambda row: (row["last"], row["artifact"]), reverse=True)
     for row in rows:
         click.echo(json.dumps(row, ensure_ascii=False) if as_json else "  ".join(_cell(row[name]) for name in _COLUMNS))
     if not as_json:
-        clients = len({row["client"] for row in rows if row["client"]})
-        click.echo(f"{len(rows)} rows, {clients} clients, {sum(row['requests'] for row in rows)} requests")
+        clients = f"{len({row['client'] for row in rows if row['client']})} clients" if people else "clients not shown"
+        click.echo(f"{len(rows)} rows, {clients}, {sum(row['requests'] for row in rows)} requests")
     ctx.exit(0 if rows else 1)
 
 
@@ -100,7 +105,7 @@ def _ruled(epoch: Epoch, rule_id: str) -> Callable[[Judged], bool]:
     return chosen
 
 
-def _given(directory: Path, epoch: Epoch, chosen: Callable[[Judged], bool], since: datetime | None) -> Iterator[dict[str, Any]]:
+def _given(directory: Path, epoch: Epoch, chosen: Callable[[Judged], bool], since: datetime | None, *, people: bool) -> Iterator[dict[str, Any]]:
     from mirror.watch.past import case_of, records
 
     rows: dict[tuple[str, str], dict[str, Any]] = {}
@@ -116,19 +121,23 @@ def _given(directory: Path, epoch: Epoch, chosen: Callable[[Judged], bool], sinc
         except (ValueError, TypeError, KeyError):
             continue  # of a release with other facts
         if case.artifact.path and chosen(case):
-            row = of[case.decision] = _row(rows, case, record)
+            row = of[case.decision] = _row(rows, case, record, people=people)
             row["requests"] += record["count"]
     for row in rows.values():
-        yield {**row, "files": len(row["files"])}
+        yield {**row, "files": len(row["files"]), "clients": len(row["clients"])}
 
 
-def _row(rows: dict[tuple[str, str], dict[str, Any]], case: Judged, record: Mapping[str, Any]) -> dict[str, Any]:
+def _row(rows: dict[tuple[str, str], dict[str, Any]], case: Judged, record: Mapping[str, Any], *, people: bool) -> dict[str, Any]:
     artifact, actor = str(replace(case.artifact, path="")), case.actor
-    who = actor.name or f"erased {case.decision}"
+    client = who = actor.name or f"erased {case.decision}"
+    if not people:
+        who, actor = repr((actor.groups, actor.country)), replace(actor, name="", address="", networks=())
     row = rows.setdefault((artifact, who), {
         "artifact": artifact, "client": actor.name or None, "address": actor.address or None, "groups": list(actor.groups), "country": actor.country,
         "files": set(), "requests": 0, "first": record["at"], "last": record["at"], "decision": case.decision,
+        "clients": set(),
     })  # fmt: skip
     row["files"].add(case.artifact.path)
+    row["clients"].add(client)
     row["last"], row["decision"] = max(row["last"], record["at"]), case.decision
     return row

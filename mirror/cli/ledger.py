@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mirror.cli.holders import holders
+from mirror.cli.ledger_expire import erase, expire
 from mirror.cli.ledger_export import export
 from mirror.cli.ledger_proof import checkpoint, prove, recover, rotate, verify
 from mirror.cli.ledger_query import query
 from mirror.cli.ledger_sinks import sinks
+from mirror.cli.ledger_who import who
 from mirror.cli.lookback import lookback
+from mirror.cli.views import people_shown, view_option, views, without_people
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -38,14 +41,17 @@ def command() -> None:
 @command.command()
 @click.option("-n", "--lines", "count", type=click.IntRange(min=0), default=10, show_default=True, help="How many.")
 @click.option("-f", "--follow", is_flag=True, help="Go on as events are recorded.")
+@view_option
 @_JSON
 @_CONFIG
 @click.pass_context
-def tail(ctx: click.Context, count: int, follow: bool, as_json: bool, path: Path | None) -> None:
-    """Print the last events, oldest first."""
+def tail(ctx: click.Context, count: int, follow: bool, view: str | None, as_json: bool, path: Path | None) -> None:
+    """Print the last events, oldest first; without who asked, unless a view is open."""
     from mirror.audit.segments import Reader, read_head
 
-    directory = _directory(_load(ctx, path))
+    config = _load(ctx, path)
+    shown = people_shown(config, view, "ledger tail", {"lines": count})
+    directory = _directory(config)
     head = read_head(directory)
     if head is None and not follow:
         raise InputError([Problem(str(directory), "", "there is no ledger here")])
@@ -53,7 +59,7 @@ def tail(ctx: click.Context, count: int, follow: bool, as_json: bool, path: Path
     try:
         while True:
             while records := reader.read(1000):
-                _print(records, as_json=as_json)
+                _print(records if shown else map(without_people, records), as_json=as_json)
             if not follow:
                 return
             time.sleep(_POLL)
@@ -79,7 +85,7 @@ def _print(records: Iterable[Mapping[str, Any]], *, as_json: bool) -> None:
 def _line(record: Mapping[str, Any]) -> str:
     decision = record.get("decision") or {}
     actor = record["actor"]
-    who = "/".join([actor.get("name") or "(erased)", *actor["groups"]]) + (f" {actor['country']}" if actor["country"] else "")
+    who = "/".join([actor.get("name", "(not shown)") or "(erased)", *actor["groups"]]) + (f" {actor['country']}" if actor["country"] else "")
     rules = ",".join(rule["id"] for rule in decision.get("rules", ()))
     what = decision.get("artifact") or record.get("subject", "")
     times = f"x{record['count']}" if record["count"] > 1 else ""
@@ -87,5 +93,5 @@ def _line(record: Mapping[str, Any]) -> str:
     return "  ".join(part for part in parts if part)
 
 
-for one in (query, export, verify, prove, checkpoint, rotate, recover, sinks, holders, lookback):
+for one in (query, export, verify, prove, checkpoint, rotate, recover, sinks, holders, lookback, expire, erase, views, who):
     command.add_command(one)

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import click
 
 from mirror.cli.ledger_query import CSV_COLUMNS, harmless, row_of
+from mirror.cli.views import closed, people_shown, view_option
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -42,11 +43,12 @@ class _Span:
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True, help="Sealed lines byte for byte, or one flat row a record.")
 @click.option("--proofs", is_flag=True, help="JSON Lines only: each record as `mirror ledger prove` writes it, with its path to a signed root.")
 @click.option("--personal", is_flag=True, help="With who asked, as far as that was not erased.")
+@view_option
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="A file, which is replaced when all is written; else standard output.")
 @click.option("-c", "--config", "path", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file.")
 @click.pass_context
 def export(
-    ctx: click.Context, start: str, end: str | None, form: str, proofs: bool, personal: bool, out: Path | None, path: Path | None
+    ctx: click.Context, start: str, end: str | None, form: str, proofs: bool, personal: bool, view: str | None, out: Path | None, path: Path | None
 ) -> None:
     """Write the records of a span of time, oldest first, with the hashes by which they can be checked, with the mirror running or not.
 
@@ -60,6 +62,8 @@ def export(
     directory = ledger_of(config)
     if not (directory / "head").exists():
         raise InputError([Problem(str(directory), "", "there is no ledger here")])
+    if personal and not people_shown(config, view, "ledger export", {"since": start, "until": end or ""}):
+        raise closed("--personal")
     with _written(out) as file:
         if form == "csv":
             count = _table(file, _joined(directory, span, personal=personal))

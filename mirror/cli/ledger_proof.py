@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from mirror.cli.views import closed, people_shown, view_option
 from mirror.core.errors import InputError, LedgerDown, MirrorError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from mirror.audit.checkpointer import Checkpointer
     from mirror.audit.evidence import Lost
     from mirror.audit.examine import Examined
     from mirror.audit.notes import Checkpoint, Verifier
     from mirror.config import Config
+    from mirror.keeper.ledger_desk import LedgerDesk
 
 _CONFIG: Final = click.option("-c", "--config", "path", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file.")
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -65,10 +66,11 @@ def verify(ctx: click.Context, since_checkpoint: bool, foreign: tuple[Path, ...]
 @click.argument("decision")
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the proof; else standard output.")
 @click.option("--personal", is_flag=True, help="With who asked, if that was not erased.")
+@view_option
 @click.option("--verifier", type=click.Path(path_type=Path, dir_okay=False), help="Write the program there that checks it anywhere.")
 @_CONFIG
 @click.pass_context
-def prove(ctx: click.Context, decision: str, out: Path | None, personal: bool, verifier: Path | None, path: Path | None) -> None:
+def prove(ctx: click.Context, decision: str, out: Path | None, personal: bool, view: str | None, verifier: Path | None, path: Path | None) -> None:
     """Prove that DECISION (its id, or the sequence of a record) stands in the ledger: record, path to the root, signed checkpoint.
 
     The proof is JSON that `verify_decision.py` checks with Python alone. Where no checkpoint covers the record yet, one is made.
@@ -76,6 +78,8 @@ def prove(ctx: click.Context, decision: str, out: Path | None, personal: bool, v
     from mirror.audit import verify_decision
 
     config = _config(ctx, path)
+    if personal and not people_shown(config, view, "ledger prove", {"decision": decision}):
+        raise closed("--personal")
     proof = asyncio.run(_proof(config, decision, personal=personal))
     text = json.dumps(proof, ensure_ascii=False, indent=1) + "\n"
     if out is None:
@@ -157,12 +161,12 @@ async def _recovered(config: Config, *, new_key: bool) -> Sequence[Mapping[str, 
 
 async def asked(config: Config, method: str, *arguments: Any) -> dict[str, Any]:
     """What the ledger's owner answers: the mirror that runs, else this process for as long as it takes."""
-    from mirror.keeper.ledger_desk import AskedLedger, LedgerDesk
+    from mirror.keeper.ledger_desk import AskedLedger
 
     there = await AskedLedger.at(config.data) if config.data.is_dir() else None
     if there is None:
-        async with _owned(config) as checkpointer:
-            found: dict[str, Any] = await getattr(LedgerDesk(checkpointer), method)(*arguments)
+        async with _owned(config) as desk:
+            found: dict[str, Any] = await getattr(desk, method)(*arguments)
             return found
     try:
         return await there.call(method, *arguments)
@@ -173,16 +177,22 @@ async def asked(config: Config, method: str, *arguments: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _owned(config: Config) -> AsyncIterator[Checkpointer]:
-    from mirror.ledger_wiring import ledger_of
+async def _owned(config: Config) -> AsyncIterator[LedgerDesk]:
+    from mirror import log
+    from mirror.keeper.ledger_desk import LedgerDesk
+    from mirror.ledger_wiring import ledger_of, retention_of
     from mirror.wiring import SystemClock
 
     _folder(config)
-    ledger, checkpointer = ledger_of(config, SystemClock())
+    log.configure("error", config.log.format)  # what is done is printed; only what went wrong is logged
+    clock = SystemClock()
+    ledger, checkpointer = ledger_of(config, clock)
+    retention = retention_of(config, ledger, clock)
+    checkpointer.before = retention.classify
     await ledger.open(checkpointer.admit)
     try:
         await checkpointer.begin()
-        yield checkpointer
+        yield LedgerDesk(checkpointer, retention)
     finally:
         await ledger.close()
         await checkpointer.close()
@@ -284,7 +294,7 @@ def _told(found: Examined) -> dict[str, Any]:
     return {
         "ok": fault is None, "records": found.head.count, "head": found.head.leaf, "root": found.root.hex(), "erased": found.erased,
         "unfinished": found.unfinished, "checkpoints": found.checkpoints, "signed": found.signed, "since": found.since,
-        "remarks": found.remarks, "fault": fault,
+        "removed": found.removed, "remarks": found.remarks, "fault": fault,
     }  # fmt: skip
 
 
@@ -303,7 +313,8 @@ def _say_lost(gone: Sequence[Lost], cited: int | None) -> None:
 
 def _say(found: Examined, foreign: int) -> None:
     if found.fault is None:
-        click.echo(f"{found.head.count} records, head {found.head.leaf}")
+        removed = f"; of {found.removed} a stub and counts, their time was over" if found.removed else ""
+        click.echo(f"{found.head.count} records, head {found.head.leaf}{removed}")
         before = f"; the first {found.since} by their checkpoint alone" if found.since else ""
         elsewhere = f", and {foreign} from elsewhere" if foreign else ""
         click.echo(f"root {found.root.hex()}{before}; {found.checkpoints} checkpoint{'' if found.checkpoints == 1 else 's'}{elsewhere}, the newest of {found.signed} records")

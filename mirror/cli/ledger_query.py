@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from mirror.cli.views import closed, people_shown, view_option, without_people
 from mirror.core.decision import Effect, EventKind
 from mirror.core.errors import InputError, Problem
 from mirror.core.questions import BY, OUTCOMES, Summed
@@ -53,6 +54,7 @@ class _Output:
     as_csv: bool
     as_json: bool
     report: Path | None
+    people: bool = False
 
 
 def _filters(command: F) -> F:
@@ -71,11 +73,12 @@ def _filters(command: F) -> F:
 @click.option("--csv", "as_csv", is_flag=True, help="CSV (RFC 4180) with a line of names.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines (docs/schema/event.json).")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page with charts (HTML, nothing outside it): by day and --by, or by everything.")
+@view_option
 @click.option("-c", "--config", "path", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file.")
 @click.pass_context
 def query(
     ctx: click.Context, /, by: str | None, limit: int, before: int | None, as_csv: bool, as_json: bool, report: Path | None, path: Path | None,
-    **where: str | None,
+    view: str | None, **where: str | None,
 ) -> None:  # fmt: skip
     """Print the events for which every given condition holds, newest first; or sums of what was answered, with --by.
 
@@ -91,7 +94,10 @@ def query(
         raise InputError([Problem("", "--csv", "say one of --csv, --json and --report")])
     config = load(path or ctx.obj, os.environ)
     asked = _asked(where, datetime.now(UTC))
-    output = _Output(as_csv, as_json, report)
+    people = people_shown(config, view, "ledger query", asked) if view or not by else False
+    if "actor" in asked and not people and config.ledger.views.people == "closed":
+        raise closed("--actor")
+    output = _Output(as_csv, as_json, report, people=people)
     asyncio.run(_answer(config, asked, (by, limit, before), output))
 
 
@@ -124,7 +130,8 @@ async def _answer(config: Config, asked: Mapping[str, str], what: tuple[str | No
         elif by is not None:
             _print_sums(by, await index.summed(by, asked), output)
         else:
-            _print_events(await index.query(asked, limit, before), output)
+            found = await index.query(asked, limit, before)
+            _print_events(found if output.people else [without_people(one) for one in found], output)
 
 
 # --- events ----------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "list": ("mirror.cli.list_:command", "Fetch official lists, see how they stand and what changed."),
     "screen": ("mirror.cli.screen:command", "Screen names, the catalogue or past traffic against the configured lists."),
     "ledger": ("mirror.cli.ledger:command", "Read, verify and prove the record of decisions."),
+    "hold": ("mirror.cli.hold:command", "Keep what a matter needs from being deleted."),
     "audit": ("mirror.cli.audit:command", "Put together what an auditor needs: a signed pack that is checked by Python alone."),
     "backup": ("mirror.cli.backup:backup", "Copy ledger, evidence, index and keys to a folder."),
     "restore": ("mirror.cli.backup:restore", "Verify a backup and put it back."),

@@ -84,9 +84,14 @@ def in_force(config: Path | None, epoch: Epoch) -> Epoch:
 
 def _place(path: Path | None) -> Place:
     from mirror import config as configuration
+
+    return place_of(configuration.load(path, os.environ))
+
+
+def place_of(config: Config) -> Place:
+    """Where a command with this configuration works."""
     from mirror.proxy.approvals import Approvals, TrustSources
 
-    config = configuration.load(path, os.environ)
     policy, trust = config.policy, config.trust
     sources = TrustSources(trust.verify, config.data, policy.path, policy.activation == "signed", trust.requests == "signed")
     return Place(config, Approvals(sources, lambda: datetime.now(UTC)))

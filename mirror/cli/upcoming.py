@@ -31,6 +31,7 @@ def upcoming(ctx: click.Context, days: int, as_json: bool) -> None:
     here, now = place(ctx), datetime.now(UTC)
     base = here.rules()
     epoch = replace(base, policy=here.approvals.amended(base.policy, base.catalogue, base.lineage, base.lists))
+    shown = here.config.ledger.views.people == "open"
     near = turns(epoch.policy, now, timedelta(days=days))
     cases = asyncio.run(_recent(here, epoch, now)) if near else []
     rows: list[dict[str, Any]] = []
@@ -38,8 +39,8 @@ def upcoming(ctx: click.Context, days: int, as_json: bool) -> None:
         changes = touched(epoch.policy, turn, cases)
         rows.append({
             "date": f"{turn.at:%Y-%m-%d}", "of": turn.kind, "id": turn.id, "edge": turn.edge, "in_days": (turn.at - now).days,
-            "clients": sorted({one.actor.name for one in changes if one.actor.name}), "groups": sorted({group for one in changes for group in one.actor.groups}),
-            "changes": [_change(one) for one in changes],
+            "clients": sorted({one.actor.name for one in changes if one.actor.name}) if shown else len({one.actor.name for one in changes}), "groups": sorted({group for one in changes for group in one.actor.groups}),
+            "changes": [_change(one, shown=shown) for one in changes],
         })  # fmt: skip
     if as_json:
         table(rows, (), as_json=True)
@@ -50,13 +51,14 @@ def upcoming(ctx: click.Context, days: int, as_json: bool) -> None:
             click.echo(f"    {line['artifact']}: {line['before']} -> {line['after']}  ({', '.join([line['client'], *line['groups']])})")
 
 
-def _counted(things: list[Any], word: str) -> str:
-    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
+def _counted(things: list[Any] | int, word: str) -> str:
+    number = things if isinstance(things, int) else len(things)
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
-def _change(one: Any) -> dict[str, Any]:
+def _change(one: Any, *, shown: bool) -> dict[str, Any]:
     return {
-        "artifact": str(one.artifact), "client": one.actor.name, "groups": list(one.actor.groups), "before": one.before.word, "after": one.after.word,
+        "artifact": str(one.artifact), "client": one.actor.name if shown else "(not shown)", "groups": list(one.actor.groups), "before": one.before.word, "after": one.after.word,
     }  # fmt: skip
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
+
+#: Bits of an address that a record of somebody permitted keeps: the network, which several share.
+_KEPT_BITS: Final = {4: 24, 6: 48}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +58,24 @@ class Actor:
     networks: tuple[str, ...] = field(default=(), compare=False)
     credential: Credential | None = field(default=None, repr=False, compare=False)
     token: Holder | None = field(default=None, repr=False, compare=False)
+
+
+def network_of(address: str) -> str:
+    """The first address of the network that an address is in, of 24 bits (IPv4) or 48 (IPv6); empty for what is no address."""
+    network = _network(address)
+    return "" if network is None else str(network.network_address)
+
+
+def cut_network(address: str) -> str:
+    """The network (`10.8.0.0/24`) of which `network_of` has left `address`; empty where it is a whole address or none."""
+    network = _network(address)
+    return str(network) if network is not None and str(network.network_address) == address else ""
+
+
+def _network(address: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        one = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    one = getattr(one, "ipv4_mapped", None) or one
+    return ipaddress.ip_network((one, _KEPT_BITS[one.version]), strict=False)

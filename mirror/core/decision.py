@@ -240,6 +240,11 @@ class EventKind(StrEnum):
     CHANGED = "changed"  # what was handed out would be refused since a card, the catalogue or an inference changed
     SCREENED = "screened"  # a list changed: what that means for those who are asked for here
     KEY = "key"  # the ledger's signing key was made, rotated or replaced
+    CLASSES = "classes"  # which of the records before are short-lived
+    COUNTS = "counts"  # short-lived records were removed after their time: what they add up to
+    HOLD = "hold"  # a matter keeps records from being deleted, or does not any more
+    ERASED = "erased"  # personal parts, or a key of pseudonyms, were destroyed
+    VIEW = "view"  # questions about persons were opened by two people, used or closed
     STARTED = "started"
     STOPPED = "stopped"
     RECOVERED = "recovered"  # a torn tail was cut, an outage ended, or a gap to what was published is told of

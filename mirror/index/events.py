@@ -11,7 +11,8 @@ from sqlalchemy import delete, func, select
 from mirror.core.questions import OUTCOME_OF, OUTCOMES
 from mirror.index.findings import restored
 from mirror.index.questions import LONGEST_ARTIFACT, LONGEST_TERM, Question, ancestor_terms, time_of
-from mirror.index.tables import event_personal, event_records, event_terms, events
+from mirror.index.removal import removed
+from mirror.index.tables import event_counts, event_personal, event_records, event_terms, events
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,8 @@ _INHERITED: Final = ("publisher", "rule", "list", "effect", "ancestor")
 _SUMMED: Final = ("country", "group", "publisher", "rule")
 _CODES: Final = {kind: OUTCOMES.index(word) + 1 for kind, word in OUTCOME_OF.items()}
 _CHUNK: Final = 500
+#: In a stored repeat: the terms that it has from its decision, which may be removed before it.
+_FROM_DECISION: Final = "inherited"
 
 
 class EventTables:
@@ -49,6 +52,7 @@ class EventTables:
                 if values:
                     await connection.execute(self._database.insert(table).on_conflict_do_nothing(), values)
             await restored(self._database, connection, records)
+            await removed(self._database, connection, records, indexed_terms)
 
     async def last_sequence(self) -> int:
         """The highest sequence indexed, -1 when empty."""
@@ -77,7 +81,7 @@ class EventTables:
     async def forget_events(self) -> None:
         """Empty the copy, to be filled again from the segments."""
         async with self._database.write() as connection:
-            for table in (events, event_records, event_personal, event_terms):
+            for table in (events, event_records, event_personal, event_terms, event_counts):
                 await connection.execute(delete(table))
 
     async def _decisions(self, connection: AsyncConnection, ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
@@ -127,18 +131,24 @@ class _Rows:
             }
         )
         bare, personal = _parted(record)
+        inherited = sorted({(facet, term) for facet, term in _terms(repeated or {}) if term and facet in _INHERITED}) if repeated else []
+        if inherited:
+            bare[_FROM_DECISION] = inherited
         self._records.append({"seq": seq, "record": self._compress(_dumped(bare))})
         if personal is not None:
             self._personal.append({"seq": seq, "personal": _dumped(personal)})
-        terms = {(facet, term) for facet, term in _terms(record) if term}
-        if repeated is not None:
-            terms |= {(facet, term) for facet, term in _terms(repeated) if term and facet in _INHERITED}
+        terms = {(facet, term[:LONGEST_TERM]) for facet, term in (*_terms(record), *inherited) if term}
         if outcome:
             terms |= {(facet, "") for facet in _SUMMED} - {(facet, "") for facet, _ in terms}
         self._terms += [
-            {"facet": facet, "term": term, "seq": seq, "at": at, "outcome": outcome, "requests": record["count"]}
-            for facet, term in sorted({(facet, term[:LONGEST_TERM]) for facet, term in terms})
+            {"facet": facet, "term": term, "seq": seq, "at": at, "outcome": outcome, "requests": record["count"]} for facet, term in sorted(terms)
         ]
+
+
+def indexed_terms(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Every term that a record as it lies in the table may be found under, but who asked."""
+    found = {(facet, term[:LONGEST_TERM]) for facet, term in (*_terms(record), *map(tuple, record.get(_FROM_DECISION, ()))) if term}
+    return found | {(facet, "") for facet in _SUMMED}
 
 
 def _terms(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -177,6 +187,7 @@ def _parted(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] |
 
 
 def _joined(bare: dict[str, Any], personal: Mapping[str, Any]) -> dict[str, Any]:
+    bare.pop(_FROM_DECISION, None)
     who = {"name": personal.get("name"), "address": personal.get("address")}
     bare["actor"] |= who
     if decision := bare.get("decision"):

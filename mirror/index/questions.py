@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 from mirror.core.errors import InputError, Problem
 from mirror.core.purl import parse_loose
 from mirror.index.rows import micros
-from mirror.index.tables import event_terms, events
+from mirror.index.tables import event_counts, event_terms, events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +25,7 @@ LONGEST_TERM: Final = 200
 LONGEST_ARTIFACT: Final = 500
 #: Up to this many are counted, and sorted where an artifact or a time finds them; beyond it, walking newest first finds a page sooner.
 _FEW: Final = 20_000
+_DAY: Final = 86_400_000_000
 
 
 class Question:
@@ -90,6 +91,15 @@ class Question:
         """`statement` over `event_terms`, only for what answers."""
         narrowed = self._in_reach(statement, event_terms).where(*self._holding(event_terms))
         return narrowed.where(*self._named_of_terms())
+
+    def of_counts(self, statement: Select[R]) -> Select[R]:
+        """`statement` over `event_counts`, only for days that lie in the time as a whole and for what is so named."""
+        table = event_counts.c
+        if self._since is not None:
+            statement = statement.where(table.day >= self._since)
+        if self._until is not None:
+            statement = statement.where(table.day <= self._until - _DAY)
+        return statement.where(table.artifact >= self._artifact, table.artifact < self._artifact + "\U0010ffff") if self._artifact else statement
 
     @property
     def _is_window(self) -> bool:

@@ -156,3 +156,20 @@ event_terms = Table(
     Column("requests", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+
+#: What retention removed of the ledger, as its `counts` records sum it up: a row for each group, of which one has `lead` 1.
+event_counts = Table(
+    "event_counts",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("row", Integer, primary_key=True, autoincrement=False),
+    Column("lead", Integer, nullable=False),
+    Column("day", BigInteger, nullable=False),
+    Column("artifact", String(500).with_variant(String(500, collation="C"), "postgresql"), nullable=False),
+    Column("publisher", String(200), nullable=False),
+    Column("group", String(200), nullable=False),
+    Column("country", String(8), nullable=False),
+    Column("events", BigInteger, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Index("event_counts_by_day", "day"),
+)

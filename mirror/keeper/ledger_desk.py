@@ -1,8 +1,9 @@
-"""What commands may do to the ledger while a mirror runs: have a checkpoint made, have the key rotated."""
+"""What commands may do to the ledger while a mirror runs: have a checkpoint made, the key rotated, what had its time removed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,19 +12,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mirror.audit.checkpointer import Checkpointer
+from mirror.audit.keeping import Retention
 from mirror.core.errors import MirrorError
 from mirror.keeper.desk import Faulty, connected
 from mirror.keeper.link import Answerer, Link, Reply
 
 #: Seconds that each place outside may take while somebody waits at a terminal.
 _PATIENCE: Final = 10.0
+_METHODS: Final = frozenset({"checkpoint", "rotate", "expire", "erase", "hold", "view"})
 
 
 class LedgerDesk:
     """The owner's side. Values are plain JSON; a private key crosses the socket of our own user only."""
 
-    def __init__(self, checkpointer: Checkpointer) -> None:
-        self._checkpointer = checkpointer
+    def __init__(self, checkpointer: Checkpointer, retention: Retention | None = None) -> None:
+        self._checkpointer, self._retention = checkpointer, retention
 
     async def checkpoint(self) -> dict[str, Any]:
         """Make one now, if anything is new, and have it taken out; how that went."""
@@ -36,6 +39,35 @@ class LedgerDesk:
         verifier = await self._checkpointer.rotate(None if key is None else _private(key))
         return {"key": verifier.text}
 
+    async def expire(self, dry: bool, sure: bool) -> dict[str, Any]:
+        """Remove what had its time; what that was."""
+        outcome = await self._kept.expire(dry=dry, sure=sure)
+        if not dry and (outcome.records or outcome.personal):
+            await self._checkpointer.make()
+        return asdict(outcome)
+
+    async def erase(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Erase personal parts: `by`, `reason`, `actor`, `sequences`; how many."""
+        done = await self._kept.erase(**asked)
+        await self._checkpointer.make()
+        return done
+
+    async def hold(self, detail: Mapping[str, Any]) -> dict[str, Any]:
+        """Add or lift a hold, as `audit.holds` reads it."""
+        done = await self._kept.hold(detail)
+        await self._checkpointer.make()
+        return done
+
+    async def view(self, detail: Mapping[str, Any]) -> dict[str, Any]:
+        """Record that questions about persons were opened or asked."""
+        return await self._kept.viewed(detail)
+
+    @property
+    def _kept(self) -> Retention:
+        if self._retention is None:
+            raise Faulty("this ledger has no retention")
+        return self._retention
+
     @property
     def calls(self) -> Mapping[str, Answerer]:
         """What a command may ask over the socket."""
@@ -44,7 +76,7 @@ class LedgerDesk:
     async def _answer(self, value: Any, _: bytes) -> Reply:
         """`[method, arguments]`. What went wrong is an answer too: `{"fault": ...}`."""
         method, arguments = value
-        if method not in ("checkpoint", "rotate"):
+        if method not in _METHODS:
             raise ValueError(f"the ledger has no {method!r}")
         try:
             return Reply({"value": await getattr(self, method)(*arguments)})

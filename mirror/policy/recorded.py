@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.core.actor import Actor
+from mirror.core.actor import Actor, cut_network
 from mirror.core.facts import Ancestor, Fact, Facts
 from mirror.core.nouns import Artifact, FileKind
 from mirror.core.purl import parse_artifact
@@ -37,9 +37,14 @@ def judged(decision: Mapping[str, Any], catalogue: Catalogue) -> Judged:
     `ValueError`, `TypeError` or `KeyError` for what is no decision.
     """
     who = decision["actor"]
+    address = who.get("address") or ""
+    networks = tuple(who.get("networks", ()))
+    # Of somebody permitted only the network is on the record: no address, but in every network that this one lies in.
+    if (cut := cut_network(address)) and decision.get("effect") in ("allow", "warn"):
+        address, networks = "", (*networks, cut)
     actor = Actor(
-        who.get("name") or "", tuple(who["groups"]), who.get("address") or "", who["country"], who["country_source"],
-        who.get("entity", ""), tuple(who.get("jurisdictions", ())), networks=tuple(who.get("networks", ())),
+        who.get("name") or "", tuple(who["groups"]), address, who["country"], who["country_source"],
+        who.get("entity", ""), tuple(who.get("jurisdictions", ())), networks=networks,
     )  # fmt: skip
     raw = decision["facts"]
     found: dict[str, Any] = {name: _fact(name, raw[name], catalogue) for name in _FACTS if name in raw}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mirror.core.decision import Effect, Mode, RuleHit
@@ -42,8 +42,22 @@ class Scope:
             return False
         if not self.networks:
             return True
-        # A record whose address was erased still tells which of the networks it was in.
-        return _within(actor.address, self.networks) if actor.address else any(str(one) in actor.networks for one in self.networks)
+        # A record whose address was erased, or cut to its network, still tells which networks it was in.
+        return _within(actor.address, self.networks) if actor.address else any(_holds(one, text) for one in self.networks for text in actor.networks)
+
+
+def _holds(network: Network, text: str) -> bool:
+    """Whether everything in the network that `text` names is in `network`."""
+    other = _network(text)
+    return other is not None and other.version == network.version and other.subnet_of(network)  # type: ignore[arg-type]  # of one version
+
+
+@lru_cache(maxsize=1024)
+def _network(text: str) -> Network | None:
+    try:
+        return ip_network(text)
+    except ValueError:
+        return None
 
 
 def _within(address: str, networks: Sequence[Network]) -> bool:

@@ -62,6 +62,8 @@ RuleId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=80)]
 WaiverId = Annotated[str, Field(pattern=r"^W-[0-9A-HJKMNP-TV-Z]{26}$")]
 ReleaseId = Annotated[str, Field(pattern=r"^R-[0-9A-HJKMNP-TV-Z]{26}$")]
 DenyId = Annotated[str, Field(pattern=r"^D-[0-9A-HJKMNP-TV-Z]{26}$")]
+HoldId = Annotated[str, Field(pattern=r"^H-[0-9A-HJKMNP-TV-Z]{26}$")]
+ViewId = Annotated[str, Field(pattern=r"^V-[0-9A-HJKMNP-TV-Z]{26}$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,31 @@ class Withdrawal:
     version: Literal[1] = 1
 
 
-Statement = Activation | Waiver | Rejection | Deny | Lift | Release | Refusal | Withdrawal
+@dataclass(frozen=True, slots=True)
+class HoldLift:
+    """A matter keeps nothing from being deleted any more. One approver, and not who added the hold."""
+
+    id: HoldId
+    at: Moment
+    requested_by: Person
+    reason: Said
+    version: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Questions about persons are open for a matter until a date. Two approvers, neither of whom is who asks."""
+
+    id: ViewId
+    at: Moment
+    requested_by: Person
+    matter: Said
+    reason: Said
+    expires: OnlyDay
+    version: Literal[1] = 1
+
+
+Statement = Activation | Waiver | Rejection | Deny | Lift | Release | Refusal | Withdrawal | HoldLift | Opening
 
 _TYPE: Final = "application/vnd.entrepot.{}+json"
 ACTIVATION: Final = _TYPE.format("activation")
@@ -208,12 +234,14 @@ LIFT: Final = _TYPE.format("lift")
 RELEASE: Final = _TYPE.format("release")
 REFUSAL: Final = _TYPE.format("refusal")
 WITHDRAWAL: Final = _TYPE.format("withdrawal")
+HOLD_LIFT: Final = _TYPE.format("hold-lift")
+OPENING: Final = _TYPE.format("view")
 #: A public key's card, endorsed by the key that it replaces: the card's own bytes.
 KEY: Final = "application/vnd.entrepot.key+yaml"
 
 _KINDS: Final[dict[str, type[Any]]] = {
     ACTIVATION: Activation, REQUEST: Waiver, GRANT: Waiver, REJECTION: Rejection, DENY: Deny, LIFT: Lift,
-    RELEASE: Release, REFUSAL: Refusal, WITHDRAWAL: Withdrawal,
+    RELEASE: Release, REFUSAL: Refusal, WITHDRAWAL: Withdrawal, HOLD_LIFT: HoldLift, OPENING: Opening,
 }  # fmt: skip
 
 
@@ -286,6 +314,11 @@ def _faults(statement: Statement, kind: str) -> Iterator[tuple[str, str]]:
                 if any(text.count("#") < 2 for text in statement.rests.entries):
                     yield "rests.entries", "expected list#entry#digest"
             yield from _patterns("scope.artifact", statement.scope.artifact)
+        case HoldLift() | Opening():
+            if not statement.reason.strip():
+                yield "reason", "is empty"
+            if isinstance(statement, Opening) and (statement.expires is None or not statement.matter.strip()):
+                yield "matter" if statement.expires else "expires", "is required: a view is open for a matter, until a date"
         case Activation() if not statement.files:
             yield "files", "names no file"
         case _:

@@ -73,7 +73,7 @@ class Identification:
     """How actors are told apart. `key` is the installation's own secret for fingerprints and pseudonyms (32 bytes).
 
     `tokens` None: nobody has a mirror token. `certificates`: clients may show certificates that TLS has verified.
-    `anonymous` is `clients.anonymous`.
+    `anonymous` is `clients.anonymous`. `pseudonyms` gives what stands for a subject in this period; None: under `key`, for ever.
     """
 
     groups: Sequence[Group]
@@ -85,6 +85,7 @@ class Identification:
     anonymous: Literal["allow", "deny"] = "allow"
     certificates: bool = False
     now: Callable[[], datetime] = field(default=_utc, repr=False, compare=False)
+    pseudonyms: Callable[[str], str] | None = field(default=None, repr=False, compare=False)
     _known: dict[Hashable, Known] = field(default_factory=dict, init=False, repr=False, compare=False)
     _forgotten: list[int] = field(default_factory=lambda: [0], init=False, repr=False, compare=False)
 
@@ -191,10 +192,13 @@ class Identification:
         if evidence.token is not None:
             return f"m:{evidence.token.id}"
         if header:
-            return "t:" + self.fingerprint(header, "pseudonym")[:16]
+            return "t:" + self._stands_for(header)
         if evidence.certificate is not None:
-            return "c:" + self.fingerprint(evidence.certificate.fingerprint, "pseudonym")[:16]
-        return "a:" + self.fingerprint(str(evidence.address), "pseudonym")[:16]
+            return "c:" + self._stands_for(evidence.certificate.fingerprint)
+        return "a:" + self._stands_for(str(evidence.address))
+
+    def _stands_for(self, subject: str) -> str:
+        return self.pseudonyms(subject) if self.pseudonyms is not None else self.fingerprint(subject, "pseudonym")[:16]
 
     def _address(self, request: web.Request) -> tuple[Address | None, bool]:
         """(client address, whether a trusted proxy vouches for its headers)."""

@@ -1,6 +1,6 @@
-"""Signed statements as files: `data/waivers`, `data/denies`, `data/releases`, one envelope each, named by the id of what they say.
+"""Signed statements as files: `data/waivers`, `data/denies`, `data/releases`, `data/views`, one envelope each, named by the id of what they say.
 
-`W-….request.json`, `W-….waiver.json`, `W-….rejection.json`; `D-….deny.json`, `D-….lift.json`; `R-….release.json`, `.refusal.json`, `.withdrawal.json`. They can be carried away and
+`W-….request.json`, `W-….waiver.json`, `W-….rejection.json`; `D-….deny.json`, `D-….lift.json`; `R-….release.json`, `.refusal.json`, `.withdrawal.json`; `V-….view.json`. They can be carried away and
 verified anywhere with the enrolled keys alone.
 """
 
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_FOLDERS: Final = {"W": "waivers", "D": "denies", "R": "releases"}
+_FOLDERS: Final = {"W": "waivers", "D": "denies", "R": "releases", "V": "views"}
+#: Those that have a say in what is served.
+_RULING: Final = "WDR"
 #: What a file's name says of it.
 KINDS: Final = {
     "request": statements.REQUEST, "waiver": statements.GRANT, "rejection": statements.REJECTION,
     "deny": statements.DENY, "lift": statements.LIFT,
     "release": statements.RELEASE, "refusal": statements.REFUSAL, "withdrawal": statements.WITHDRAWAL,
+    "view": statements.OPENING,
 }  # fmt: skip
-_NAME: Final = re.compile(r"([WDR]-[0-9A-HJKMNP-TV-Z]{26})\.([a-z]+)\.json\Z")
+_NAME: Final = re.compile(r"([WDRV]-[0-9A-HJKMNP-TV-Z]{26})\.([a-z]+)\.json\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,9 @@ class Drawer:
         self._data = data
 
     def paths(self) -> Iterator[Path]:
-        """Every file that is or would be a statement, in order: one with another name is told of, not passed over."""
-        for folder in _FOLDERS.values():
-            directory = self._data / folder
+        """Every file that is or would be a statement with a say in what is served, in order: one with another name is told of, not passed over."""
+        for letter in _RULING:
+            directory = self._data / _FOLDERS[letter]
             with suppress(OSError):  # there is none, or none that we may read: what was accepted holds
                 yield from sorted(path for path in directory.iterdir() if path.suffix == ".json")
 

@@ -10,7 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mirror.audit.retention import is_stub
 from mirror.audit.segments import lines, segments
+from mirror.audit.survey import removed
 from mirror.core.nouns import PYPI, Kind
 from mirror.core.purl import parse_artifact
 from mirror.policy.catalogue import HINT
@@ -102,7 +104,12 @@ def look_back(
     search = _Search(top, catalogue, lineage, pedigree, now, minority=minority)
     rows: dict[tuple[object, ...], Received] = {}
     of: dict[str, list[Received]] = {}
+    counts, gone = removed(directory)
+    for count in counts:
+        _counted(rows, found, search, count, since)
     for record in records(directory, since):
+        if record["seq"] in gone:
+            continue
         if record["kind"] == "repeated" and (known := of.get(record["subject"])):
             found.requests += record["count"]
             for row in known:
@@ -129,6 +136,8 @@ def _relations(directory: Path, found: Found) -> Iterator[Descent]:
         for line in lines(segment.path):
             if not line.endswith(b"\n"):
                 break  # being written, or torn
+            if is_stub(line):
+                continue
             at = line.find(_AT) + len(_AT)
             moment = line[at : line.find(b'"', at)].decode(errors="replace")
             found.begins = min(found.begins or moment, moment)
@@ -165,6 +174,31 @@ def _given(rows: dict[tuple[object, ...], Received], found: Found, way: _Way, re
         row.files.add(f"{revision}#{path}")
         row.country_sources.add(actor.get("country_source", ""))
         yield row
+
+
+def _counted(rows: dict[tuple[object, ...], Received], found: Found, search: _Search, row: Mapping[str, Any], since: datetime | None) -> None:
+    """What was removed after its time, by day: of whom is not known any more, nor what the record had of its lineage."""
+    if since is not None and row["day"] < since.date().isoformat():
+        return
+    try:
+        artifact = parse_artifact(row["artifact"])
+    except _UNREADABLE:
+        return
+    facts = {"publisher": {"value": row["publisher"], "confidence": ""}} if row["publisher"] else {}
+    at, project = f"{row['day']}T00:00:00Z", str(artifact.project)
+    way = search.way(artifact.project, {"at": at, "decision": {"project": project, "facts": facts, "lineage": []}}) if artifact.path else None
+    if way is None:
+        return
+    found.requests += row["requests"]
+    found.unnamed += row["events"]
+    for group in row["groups"] or ("",):
+        place = (project, way.publisher, way.how, way.via, group, row["country"])
+        one = rows.setdefault(place, Received(project, way.publisher, way.how, way.via, way.known_then, group, row["country"], at, at, way.majority))
+        one.first, one.last = min(one.first, at), max(one.last, at)
+        one.requests += row["requests"]
+        one.unnamed += row["events"]
+        one.revisions.add(artifact.revision)
+        one.files.add(f"{artifact.revision}#{artifact.path}")
 
 
 class _Search:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -79,7 +79,8 @@ async def recent(index: Decisions, epoch: Epoch, now: datetime) -> list[Judged]:
                 case = judged(decision, epoch.catalogue)
             except (ValueError, TypeError, KeyError):  # recorded by a release with other facts
                 continue
-            found.setdefault((case.artifact, case.actor), case)
+            # Of an address a permission keeps the network only: it tells nobody apart whom the pseudonym does not.
+            found.setdefault((case.artifact, replace(case.actor, address="")), case)
         if len(page) < _PAGE:
             break
         before = int(page[-1]["seq"])

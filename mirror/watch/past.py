@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mirror.audit.record import decision_json, public_decision
+from mirror.audit.retention import is_stub
 from mirror.audit.segments import Reader, lines, segments
 from mirror.core.canonical import instant
 from mirror.core.decision import Decision, Effect, Mode, RequestInfo
@@ -55,8 +56,14 @@ def records(directory: Path, since: datetime | None = None, until: datetime | No
 def _start(directory: Path, since: str) -> int:
     """The sequence from which on records may be as late as `since`: clocks are set back, so one segment more is read."""
     known = segments(directory)
-    before = [one.first for one in known if (line := next(lines(one.path), b"")) and json.loads(line)["at"] < since] if since else []
+    before = [one.first for one in known if (begins := _begins(one.path)) and begins < since] if since else []
     return before[-2] if len(before) > 1 else 0
+
+
+def _begins(path: Path) -> str:
+    """When the first record of a segment was made that is still there; empty for none."""
+    line = next((line for line in lines(path) if not is_stub(line)), b"")
+    return str(json.loads(line)["at"]) if line else ""
 
 
 def case_of(record: Mapping[str, Any], catalogue: Catalogue) -> Judged:

@@ -56,7 +56,7 @@ async def _filled(home: Path) -> None:
 
 @pytest.fixture
 def home(tmp_path) -> Path:
-    (tmp_path / "mirror.yaml").write_text(f"data: {tmp_path / 'data'}\n")
+    (tmp_path / "mirror.yaml").write_text(f"data: {tmp_path / 'data'}\nledger: {{views: {{people: open}}}}\n")
     asyncio.run(_filled(tmp_path))
     return tmp_path
 

@@ -68,7 +68,7 @@ def filled(tmp_path_factory) -> Path:
     (home / "data" / "blobs").mkdir()
     (home / "data" / "blobs" / "large").write_text("can be had again")
     (home / "out").mkdir()
-    text = "data: data\nledger: {reserve: 0, origin: ledger.acme.example, checkpoints: {to: [{file: out/checkpoints}]}}\n"
+    text = "data: data\nledger: {reserve: 0, views: {people: open}, origin: ledger.acme.example, checkpoints: {to: [{file: out/checkpoints}]}}\n"
     (home / "mirror.yaml").write_text(text)
     asyncio.run(fill(home))
     return home

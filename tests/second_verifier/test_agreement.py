@@ -27,7 +27,7 @@ PROGRAM = Path(second_verifier.__file__)
 POLICY = "version: 1\nrules:\n  - {id: no-umbrella, when: {publisher: [umbrella]}, effect: deny}\n"
 DENIED = "/umbrella/y/resolve/main/"
 SEGMENT, PERSONAL = "segment-000000000000.jsonl", "personal-000000000000.jsonl"
-UNCHECKED = ("reserve", "lock")
+UNCHECKED = ("reserve", "lock", "retained")
 
 
 @dataclass(frozen=True)

@@ -58,9 +58,10 @@ class MirrorProcess:
         self.config: dict[str, Any] = {
             "data": "data",
             "policy": {"path": "policy.yaml"},
-            "ledger": {"reserve": "1MiB"},
             "store": {"min_free": "1MiB"},
             **config,
+            # Tests read who asked by the product's own commands; that nobody else does is for tests/cli/test_views.py.
+            "ledger": {"reserve": "1MiB", "views": {"people": "open"}, **config.get("ledger", {})},
         }
         self.url = ""
         self.log = folder / "mirror.log"

@@ -31,6 +31,7 @@ from mirror.wiring import keep_rules, note_rules
 START = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
 CONFIG = """
 data: data
+ledger: {views: {people: open}}
 policy: {path: policy.yaml}
 catalogue: [publishers.yaml]
 lists:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
+
+from mirror.core.actor import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Fields of details that hold people by name: who asked for an exception, who signed. Envelopes hold them too.
-_PEOPLE: Final = frozenset({"by", "requested_by", "approved_by", "signers", "person", "people"})
+_PEOPLE: Final = frozenset({"by", "requested_by", "approved_by", "opened_by", "signers", "person", "people"})
 _ENVELOPES: Final = frozenset({"raw"})
 PERSON: Final = "[person]"
-#: The networks that an address of somebody permitted is cut to.
-_KEPT_BITS: Final = {4: 24, 6: 48}
 #: Kinds of events that tell of an answer that was no.
 NOES: Final = frozenset({"refused", "held", "write_refused", "route_refused", "hub_refused", "ended"})
 _GRAVE: Final = frozenset({"integrity", "emergency", "recovered", "gap", "changed"})
@@ -111,15 +110,7 @@ def syslog_values(record: Mapping[str, Any]) -> dict[str, str]:
 
 def _actor(actor: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
     address = actor.get("address")
-    return {**actor, "address": address if whole or not address else _network(address)}
-
-
-def _network(address: str) -> str:
-    try:
-        one = ipaddress.ip_address(address)
-    except ValueError:
-        return ""
-    return str(ipaddress.ip_network((one, _KEPT_BITS[one.version]), strict=False).network_address)
+    return {**actor, "address": address if whole or not address else network_of(address)}
 
 
 def _impersonal(value: Any, key: str = "") -> Any:
