@@ -7,6 +7,7 @@ WORKDIR /src
 COPY pyproject.toml README.md ./
 COPY mirror mirror
 COPY config config
+COPY docs docs
 RUN python -m pip wheel --no-cache-dir --disable-pip-version-check --no-deps --wheel-dir /wheels .
 RUN python -m venv /opt/mirror \
  && /opt/mirror/bin/python -m pip install --no-cache-dir --disable-pip-version-check "$(ls /wheels/*.whl)[postgresql,xet]"

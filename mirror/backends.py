@@ -19,6 +19,7 @@ from mirror.core.nouns import Blob
 from mirror.core.ports import Blobs, Clock, Ledger, Upstream
 from mirror.hub_wiring import upstream_for
 from mirror.index.sql import SqlIndex
+from mirror.keeper.bundle_desk import BundleDesk
 from mirror.keeper.desk import Desk, Wicket
 from mirror.keeper.door import NAME, removed
 from mirror.keeper.ledger_desk import LedgerDesk
@@ -80,11 +81,12 @@ class OwnBackends:
     desk: Desk
     checkpointer: Checkpointer
     retention: Retention
+    bundles: BundleDesk
 
     @property
     def calls(self) -> Mapping[str, Answerer]:
         """What commands may ask of the process that owns all this."""
-        return {**self.desk.calls, **LedgerDesk(self.checkpointer, self.retention).calls}
+        return {**self.desk.calls, **LedgerDesk(self.checkpointer, self.retention).calls, **self.bundles.calls}
 
 
 def patience_of(config: Config) -> dict[str, float]:
@@ -126,7 +128,7 @@ async def own_backends(
     opened.push_async_callback(flights.close)
     metrics.before_reading(lambda: metrics.checkpoints(checkpointer.condition(), checkpointer.age))
     metrics.before_reading(lambda: metrics.sinks((one.name, one.lag, one.age, one.failing) for one in sinks.all))
-    return OwnBackends(index, ledger, upstreams, store, flights, recorder, desk, checkpointer, retention)
+    return OwnBackends(index, ledger, upstreams, store, flights, recorder, desk, checkpointer, retention, BundleDesk(ledger))
 
 
 def hear_commands(base: Backends, data: Path, opened: AsyncExitStack) -> None:

@@ -79,6 +79,7 @@ def dialect_for(
         mount=row.mount,
         hosts=row.hosts,
         token=row.token is not None,
+        bundled=config.network == "offline" and row.grants.offline == "bundle",
         credentials=row.credentials,
         online=row.grants.online,
         outage=row.grants.outage,

@@ -25,7 +25,8 @@ from aiohttp import web
 
 from mirror import __version__
 from mirror.audit.ledger import GroupLedger
-from mirror.backends import Backends, hear_commands, own_backends, patience_of
+from mirror.backends import Backends, OwnBackends, hear_commands, own_backends, patience_of
+from mirror.bundle.signed_time import ClockAlarm, at_least
 from mirror.client_wiring import identification_of
 from mirror.config import Config
 from mirror.core.actor import Actor
@@ -280,7 +281,10 @@ def addresses(config: Config) -> Iterator[tuple[str, int]]:
 def rulebook_of(config: Config, clock: SystemClock) -> Rulebook:
     """The rules in force. Raises `InputError` with every problem of every file."""
     groups, approvals = config.clients.groups, approvals_of(config, clock)
-    return Rulebook(RuleSources(config.policy.path, config.catalogue, config.lists, groups, approvals, store_of(config.data), FindingBook(), pack_condition(config)), clock.now)
+    sources = RuleSources(config.policy.path, config.catalogue, config.lists, groups, approvals, store_of(config.data), FindingBook(), pack_condition(config))
+    found = Rulebook(sources, lambda: at_least(config.data, clock.now()))
+    found.beside = (ClockAlarm(config.data, clock.now),)
+    return found
 
 
 def approvals_of(config: Config, clock: Clock) -> Approvals:
@@ -301,7 +305,7 @@ async def build(config: Config, share: Share | None = None) -> Services:
     lists = await lists_ready(config, clock) if share is None else None
     rulebook = rulebook_of(config, clock)
     advisories = {name: OsvBook(row.osv) for name, row in config.hubs.items() if row.osv}
-    rulebook.beside = tuple(advisories.values())
+    rulebook.beside = (*rulebook.beside, *advisories.values())
     async with AsyncExitStack() as opened:
         try:
             made = await _build(config, clock, rulebook, advisories, share, opened)
@@ -336,6 +340,8 @@ async def _build(
         places=index,
         offline=offline,
     )
+    if isinstance(base, OwnBackends):
+        base.bundles.on_import = gateway.renew
     opened.push_async_callback(gateway.written)
     opened.push_async_callback(gateway.offer_substitutes(index).close)
     await findings_ready(rulebook, index, ledger if share is None or share.first else None, clock)

@@ -61,16 +61,29 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_carries_all_that_it_needs(image: Path):
-    """The wheel holds the package and, under `mirror/_config`, catalogue, lineage, profiles and the commented file."""
+    """The wheel holds the package, under `mirror/_config` catalogue, lineage, profiles and the commented file, and the documentation."""
     wheel = next((image / "wheels").glob("*.whl"))
     assert wheel.name == f"entrepot-{__version__}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ("config", "mirror"):
-        inside = "mirror/_config" if folder == "config" else folder
+    for folder, inside in (("config", "mirror/_config"), ("docs", "mirror/_docs"), ("mirror", "mirror")):
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 assert f"{inside}/{path.relative_to(ROOT / folder)}" in names
     assert not [name for name in names if name.startswith(("tests/", "bench/", "docs/"))]
+
+
+def test_an_installation_makes_the_wheel_again_that_it_came_from(image: Path, tmp_path: Path):
+    """What the installed mirror packs of itself for a place without a network is the same package and the same metadata."""
+    (tmp_path / "out").mkdir()
+    script = "import sys; from pathlib import Path; from mirror.bundle.own_wheel import write_wheel; print(write_wheel(Path(sys.argv[1])))"
+    line = [str(image / "opt/mirror/bin/python"), "-c", script, str(tmp_path / "out")]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    built, packed = zipfile.ZipFile(next((image / "wheels").glob("*.whl"))), zipfile.ZipFile(done.stdout.strip())
+    assert Path(done.stdout.strip()).name == f"entrepot-{__version__}-py3-none-any.whl"
+    assert sorted(packed.namelist()) == sorted(built.namelist())
+    own = {"WHEEL", "RECORD"}
+    assert not [name for name in built.namelist() if built.read(name) != packed.read(name) and Path(name).name not in own]
 
 
 def test_the_installed_command_works_away_from_any_checkout(image: Path, tmp_path: Path):

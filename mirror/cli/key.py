@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from mirror.cli.key_show import show
 from mirror.cli.signing import as_json, day, passphrase, place, say, signer, table
 from mirror.core.errors import InputError, Problem
 
@@ -28,7 +29,7 @@ def command() -> None:
 
 @command.command()
 @click.argument("person")
-@click.option("--role", "roles", multiple=True, type=click.Choice(["approver", "requester", "reviewer", "catalogue"]), help="What it may sign (repeatable); else approver.")
+@click.option("--role", "roles", multiple=True, type=click.Choice(["approver", "requester", "reviewer", "catalogue", "sender"]), help="What it may sign (repeatable); else approver.")
 @click.option("--name", default="", help="The person's name, for people.")
 @click.option("--until", help="The first day on which it signs nothing more; else two years from now.")
 @click.option("--passphrase-file", type=click.Path(path_type=Path), help="Reads the passphrase; without it you are asked.")
@@ -152,3 +153,4 @@ def _date(moment: datetime | None) -> str | None:
     return None if moment is None else f"{moment:%Y-%m-%d}"
 
 
+command.add_command(show)

@@ -87,11 +87,12 @@ def refresh(names: tuple[str, ...], accept: bool, config_path: Path | None, as_j
 @_JSON
 def status(names: tuple[str, ...], config_path: Path | None, as_json: bool) -> None:
     """Show the edition in force of each list, how fresh it is, and what is kept out and why. Exit 1 where somebody should look."""
+    from mirror.bundle.signed_time import at_least
     from mirror.lists.editions import store_of
     from mirror.lists.standing import condition
 
     config = _configured(config_path)
-    now, store = _Clock().now(), store_of(config.data)
+    now, store = at_least(config.data, _Clock().now()), store_of(config.data)
     found = [condition(name, config.lists[name], store, now) for name in _chosen(config, names)]
     for one in found:
         row = config.lists[one.name]

@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "key": ("mirror.cli.key:command", "Make, rotate and list the keys with which people sign."),
     "cache": ("mirror.cli.cache:command", "Look at what is stored; keep it, remove it, hash it again."),
     "sync": ("mirror.cli.sync:command", "Fetch what is wanted before anybody asks for it, and keep it."),
+    "bundle": ("mirror.cli.bundle:command", "Carry what is stored to a mirror without a network: export, verify, import."),
     "lock": ("mirror.cli.lock:command", "Turn lock files that were made elsewhere to the mirror."),
 }
 
@@ -56,7 +57,7 @@ class Commands(click.Group):
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
-        _also_behind(command)
+        also_behind(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -65,11 +66,11 @@ class Commands(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-def _also_behind(command: click.Command) -> None:
+def also_behind(command: click.Command) -> None:
     """Let `-c FILE` stand behind a command as well as before it."""
     if isinstance(command, click.Group):
         for below in command.commands.values():
-            _also_behind(below)
+            also_behind(below)
     elif not any("--config" in parameter.opts for parameter in command.params):
         command.params.append(
             click.Option(

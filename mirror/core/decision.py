@@ -239,6 +239,7 @@ class EventKind(StrEnum):
     FINDING = "finding"  # a reviewer said whether a match on a list is true
     CHANGED = "changed"  # what was handed out would be refused since a card, the catalogue or an inference changed
     SCREENED = "screened"  # a list changed: what that means for those who are asked for here
+    BUNDLE = "bundle"  # a signed bundle was exported, imported or refused
     KEY = "key"  # the ledger's signing key was made, rotated or replaced
     CLASSES = "classes"  # which of the records before are short-lived
     COUNTS = "counts"  # short-lived records were removed after their time: what they add up to

@@ -62,6 +62,12 @@ def key_id(public: Ed25519PublicKey) -> str:
     return sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
+def fingerprint(public: Ed25519PublicKey) -> str:
+    """The key's id for the telephone: eight groups of five digits, the id modulo 10^40 (as hard to meet by chance as 132 bits)."""
+    digits = f"{int(key_id(public), 16) % 10**40:040d}"
+    return " ".join(digits[at : at + 5] for at in range(0, 40, 5))
+
+
 def signed(envelope: Envelope, key: Ed25519PrivateKey) -> Envelope:
     """`envelope` with one signature more."""
     one = Signature(key_id(key.public_key()), key.sign(pae(envelope.kind, envelope.payload)))
@@ -84,16 +90,18 @@ def written(envelope: Envelope) -> bytes:
     return canonical({"payload": payload, "payloadType": envelope.kind, "signatures": rows}) + b"\n"
 
 
-def read(data: bytes, source: str) -> Envelope:
-    """The envelope whose byte form is `data`. Raises `InputError` for any other bytes, and does not say yet who signed."""
-    if len(data) > LARGEST:
-        raise InputError([Problem(source, "", f"larger than {LARGEST // 1024} KiB: no signed statement is")])
+def read(data: bytes, source: str, most: int = LARGEST) -> Envelope:
+    """The envelope whose byte form is `data`, at most `most` bytes. Raises `InputError` for any other; does not say yet who signed."""
+    if len(data) > most:
+        raise InputError([Problem(source, "", f"larger than {most // 1024} KiB: no signed statement is")])
     try:
         envelope = _read(json.loads(data))
     except (ValueError, TypeError, KeyError, RecursionError):  # UnicodeDecodeError and binascii.Error are ValueErrors
         raise InputError([Problem(source, "", "not a signed envelope (DSSE)")]) from None
     if written(envelope) != data:
-        raise InputError([Problem(source, "", "not a signed envelope as they are written: it was changed after it was signed")])
+        raise InputError(
+            [Problem(source, "", "not a signed envelope as they are written: it was changed after it was signed")]
+        )
     if len(envelope.signatures) > MOST_SIGNATURES:
         raise InputError([Problem(source, "signatures", f"more than {MOST_SIGNATURES}")])
     return envelope

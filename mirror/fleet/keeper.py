@@ -106,6 +106,7 @@ async def _opened(config: Config, metrics: Metrics, opened: AsyncExitStack) -> K
         rulebook.approvals.attach(base.ledger, base.recorder.keep)
         watch_dates(lambda: rulebook.current, base.index, base.ledger, rulebook.approvals.register, clock, opened)
     keeper = _keeper(config, base, metrics, rulebook)
+    base.bundles.on_import = keeper.imported
     _watch(config, clock, rulebook, base, keeper, lists, opened)
     keeper.open(config.data)
     opened.callback(removed, config.data / NAME)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -115,7 +116,7 @@ async def run(config: Config, slot: int, descriptors: Sequence[int]) -> int:
     worker.services = services = await build(config, share)
     watching = asyncio.create_task(worker.watch())
     worker.announce(services.rulebook.current, len(services.rulebook.problems))
-    hear(link, {}, {"spent": meter.spent})
+    hear(link, {"imported": partial(_renew, services)}, {"spent": meter.spent})
     exchanging = asyncio.create_task(meter.exchange(link))
     await services.start()
     link.tell("serving", value=True)
@@ -125,6 +126,12 @@ async def run(config: Config, slot: int, descriptors: Sequence[int]) -> int:
     await services.stop()
     watching.cancel()
     return 0
+
+
+async def _renew(services: Services, _: Any, __: bytes) -> Reply:
+    """A bundle was imported."""
+    await services.gateway.renew()
+    return Reply()
 
 
 async def _desert(services: Services) -> None:

@@ -62,7 +62,7 @@ class CacheTables:
         if row is None:
             return None
         try:
-            body = await _unpacked(row.body, row.coding)
+            body = await unpacked(row.body, row.coding)
             if sha256(body).hexdigest() != row.digest:
                 raise ValueError("digest")
             headers = headers_from(row.headers)
@@ -74,22 +74,7 @@ class CacheTables:
 
     async def put_document(self, document: Document) -> None:
         """Store or replace."""
-        body, coding = await _packed(document.body)
-        await self._put(
-            documents,
-            {
-                "key": _document_key(document.key),
-                "hub": document.key.hub,
-                "target": storable(document.key.target),
-                "status": document.status,
-                "headers": json.dumps(document.headers),
-                "body": body,
-                "coding": coding,
-                "digest": document.digest.hex,
-                "fetched_at": micros(document.fetched_at),
-                "max_age": None if document.max_age is None else document.max_age // _MICROSECOND,
-            },
-        )
+        await self._put(documents, await document_row(document))
 
     async def get_entry(self, identity: str) -> Entry | None:
         """The entry of an artifact's identity, or None."""
@@ -107,20 +92,7 @@ class CacheTables:
 
     async def put_entry(self, entry: Entry) -> None:
         """Store or replace."""
-        await self._put(
-            entries,
-            {
-                "key": row_key(entry.artifact.identity),
-                "artifact": artifact_json(entry.artifact),
-                "digest": str(entry.blob.digest),
-                "size": entry.blob.size,
-                "headers": json.dumps(entry.headers),
-                "declared": None if entry.declared is None else str(entry.declared),
-                "restriction": storable(entry.restriction),
-                "stored_at": micros(entry.stored_at),
-                "last_used": micros(entry.stored_at),
-            },
-        )
+        await self._put(entries, entry_row(entry))
 
     async def touch_entries(self, used: Mapping[str, datetime]) -> None:
         """Record last use, in batches."""
@@ -148,21 +120,7 @@ class CacheTables:
 
     async def put_grant(self, grant: Grant) -> None:
         """Store or replace."""
-        await self._put(
-            grants,
-            {
-                "key": row_key(grant.credential, grant.project),
-                "credential": grant.credential,
-                "project": storable(grant.project),
-                "allowed": grant.allowed,
-                "public": grant.public,
-                "at": micros(grant.at),
-                "status": grant.status,
-                "code": storable(grant.code),
-                "message": storable(grant.message),
-                "cause": storable(grant.cause),
-            },
-        )
+        await self._put(grants, grant_row(grant))
 
     async def get_place(self, hub: str, path: str) -> Place | None:
         """The artifact that stands at an upstream path, or None."""
@@ -189,7 +147,7 @@ class CacheTables:
         # In the order of their keys, so that two writers never wait for each other's rows.
         order = sorted(keyed)
         parts = (order[start : start + _TURN] for start in range(0, len(order), _TURN))
-        await self._change(self._database.upsert(places), ([_place_row(key, keyed[key]) for key in part] for part in parts))
+        await self._change(self._database.upsert(places), ([place_row(key, keyed[key]) for key in part] for part in parts))
 
     async def _row(self, table: Table, key: str) -> Row[Any] | None:
         try:
@@ -229,7 +187,56 @@ def _document_key(key: DocumentKey) -> str:
     return row_key(key.hub, key.target, key.scope, key.variant)
 
 
-def _place_row(key: str, place: Place) -> dict[str, Any]:
+async def document_row(document: Document) -> dict[str, Any]:
+    """The row of a page, its body compressed where that is smaller."""
+    body, coding = await _packed(document.body)
+    return {
+        "key": _document_key(document.key),
+        "hub": document.key.hub,
+        "target": storable(document.key.target),
+        "status": document.status,
+        "headers": json.dumps(document.headers),
+        "body": body,
+        "coding": coding,
+        "digest": document.digest.hex,
+        "fetched_at": micros(document.fetched_at),
+        "max_age": None if document.max_age is None else document.max_age // _MICROSECOND,
+    }
+
+
+def entry_row(entry: Entry) -> dict[str, Any]:
+    """The row of a name joined to bytes."""
+    return {
+        "key": row_key(entry.artifact.identity),
+        "artifact": artifact_json(entry.artifact),
+        "digest": str(entry.blob.digest),
+        "size": entry.blob.size,
+        "headers": json.dumps(entry.headers),
+        "declared": None if entry.declared is None else str(entry.declared),
+        "restriction": storable(entry.restriction),
+        "stored_at": micros(entry.stored_at),
+        "last_used": micros(entry.stored_at),
+    }
+
+
+def grant_row(grant: Grant) -> dict[str, Any]:
+    """The row of a right."""
+    return {
+        "key": row_key(grant.credential, grant.project),
+        "credential": grant.credential,
+        "project": storable(grant.project),
+        "allowed": grant.allowed,
+        "public": grant.public,
+        "at": micros(grant.at),
+        "status": grant.status,
+        "code": storable(grant.code),
+        "message": storable(grant.message),
+        "cause": storable(grant.cause),
+    }
+
+
+def place_row(key: str, place: Place) -> dict[str, Any]:
+    """The row of a path, under its key."""
     return {
         "key": key,
         "hub": place.hub,
@@ -250,7 +257,8 @@ async def _packed(body: bytes) -> tuple[bytes, str]:
     return (packed, "zstd") if len(packed) < len(body) else (body, "")
 
 
-async def _unpacked(body: bytes, coding: str) -> bytes:
+async def unpacked(body: bytes, coding: str) -> bytes:
+    """A body as it came. Raises `ZstdError` for damage."""
     if coding != "zstd":
         return body
     decompress = zstandard.ZstdDecompressor().decompress

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mirror.index.bulk import BulkTables
 from mirror.index.cache import CacheTables
 from mirror.index.engine import Database, open_database
 from mirror.index.events import EventTables
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class SqlIndex(CacheTables, HoldingTables, EventTables, TokenTable, FindingTable, TrafficTables, SummaryTables):
+class SqlIndex(CacheTables, HoldingTables, EventTables, TokenTable, FindingTable, TrafficTables, SummaryTables, BulkTables):
     """Everything that is kept in a database, on one.
 
     core.ports.DocumentIndex, EntryIndex, HoldingIndex, GrantIndex, PlaceIndex, EventIndex, core.tokens.TokenIndex,
@@ -32,6 +33,7 @@ class SqlIndex(CacheTables, HoldingTables, EventTables, TokenTable, FindingTable
         FindingTable.__init__(self, database)
         TrafficTables.__init__(self, database)
         SummaryTables.__init__(self, database)
+        BulkTables.__init__(self, database)
 
     @classmethod
     async def open(cls, url: str | None, data: Path) -> SqlIndex:

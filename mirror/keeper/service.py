@@ -220,6 +220,10 @@ class Keeper:
         await self._tell_all(self.workers(), "doubt", doubts_json(self.flights), or_else=True)
         await self._fault(error, hub)
 
+    async def imported(self) -> None:
+        """A bundle was imported: no worker answers by what it remembers from before."""
+        await self._tell_all(self.workers(), "imported", or_else=True)
+
     def _ended(self, key: str) -> None:
         for session in self.workers():
             if key in session.airfield.keys:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 
@@ -19,6 +19,7 @@ from mirror.core.canonical import instant
 from mirror.core.decision import Event, EventKind
 from mirror.core.errors import InputError, LedgerDown, Problem
 from mirror.core.ports import Ledger
+from mirror.decode import decode, parse_json
 from mirror.durable import read_small, write_whole
 from mirror.policy import statements
 from mirror.policy.amend import activation_problems, amended, has_legal, in_force, releases_in_force
@@ -66,6 +67,21 @@ class _Activated:
     people: tuple[str, ...]
 
 
+def recall_file(data: Path, name: str) -> Path:
+    """Where a withdrawal that a signed bundle brought lies: it refuses like an emergency deny for as long as it does."""
+    return data / "bundles" / "recalled" / f"{name}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Recalled:
+    """The file of a withdrawal; `statement` is the SHA-256 of what was signed."""
+
+    statement: str
+    sender: str
+    denies: tuple[statements.Deny, ...]
+    version: Literal[1] = 1
+
+
 def signature_of(policy: Path) -> Path:
     """Where the signatures over a policy file or folder lie: beside it."""
     return policy.with_name(policy.name + SIGNED)
@@ -111,6 +127,7 @@ class Approvals:
         """The signed statements, which change the rules in force without anything else being read."""
         if self.drawer is not None:
             yield from self.drawer.paths()
+        yield from self._recalls()
 
     # --- the policy's own activation ----------------------------------------------------------------------------------
 
@@ -204,10 +221,23 @@ class Approvals:
     def amended(self, policy: Policy, catalogue: Catalogue, lineage: Lineage, lists: Mapping[str, ScreeningList] | None = None) -> Policy:
         """`policy` with what was signed beside it and is in order now; what is wrong with the rest is in `problems`."""
         self._assessment = self.look()
-        made, unfit = amended(policy, self._assessment.standing, catalogue, lineage, lists)
-        self.problems = (*self._assessment.problems, *unfit)
+        standing = self._assessment.standing
+        recalled: list[statements.Deny] = []
+        damaged: list[Problem] = []
+        for path in self._recalls():
+            try:
+                recalled += decode(_Recalled, parse_json(read_small(path, dsse.LARGEST)), str(path)).denies
+            except (InputError, ValueError) as error:
+                damaged.append(Problem(str(path), "", f"a withdrawal cannot be read and is not in force: {error}"))
+        standing = replace(standing, denies=(*standing.denies, *recalled))
+        made, unfit = amended(policy, standing, catalogue, lineage, lists)
+        self.problems = (*self._assessment.problems, *damaged, *unfit)
         self._unsettled = True
         return made
+
+    def _recalls(self) -> list[Path]:
+        data = self.sources.data
+        return [] if data is None else sorted((data / "bundles" / "recalled").glob("*.json"))
 
     # --- the record ---------------------------------------------------------------------------------------------------
 

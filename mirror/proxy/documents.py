@@ -163,6 +163,12 @@ class Documents:
         if redacted(document.key.target) == document.key.target:  # a secret in somebody's query stays off the disk
             await self._index.put_document(document)
 
+    def renew(self) -> None:
+        """Others wrote to the index: what is remembered of it no longer counts."""
+        self._room += sum(len(document.body) for document in self._memory.values())
+        self._memory.clear()
+        self._absent.clear()
+
     def held_off(self, hub: str) -> bool:
         """Whether `hub` did not answer just now, so that whoever knows another way should not wait for it again."""
         return asyncio.get_running_loop().time() < self._hold_off.get(hub, 0.0)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from mirror.core.actor import Actor, Credential
 from mirror.core.decision import Admission, Basis, Effect, EventKind, Mode, RequestInfo, Verdict
@@ -31,6 +31,14 @@ from mirror.proxy.warm import Key, Warm, WarmAnswers
 
 #: How many names of left-out files a `steered` event spells out.
 _LISTED: Final = 100
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A hub that remembers what it made of pages."""
+
+    def renew(self) -> None:
+        """Forget it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,7 @@ class Gateway:
         self._issuer = object()
         self._behind: set[asyncio.Task[None]] = set()
         self.substitutes: Substitutes | None = None
+        self.brought = 0  # how often something came into the index by another way than through here
         flights.on_landed = self._landed
         flights.on_fault = self._fault
         flights.on_ended = self._ended
@@ -125,11 +134,25 @@ class Gateway:
         """Keep a page that was learnt by other means."""
         await self._documents.put(document)
 
+    async def held(self, identities: Sequence[str]) -> frozenset[str]:
+        """Those of these artifacts (`Artifact.identity`) that are in the store. Raises `IndexDown`."""
+        return await self._shelf.held(identities)
+
+    async def renew(self) -> None:
+        """A bundle was imported: what is remembered of the index no longer counts."""
+        self.brought += 1
+        self._documents.renew()
+        self._shelf.renew()
+        self._warm = WarmAnswers()
+        for hub in self._hubs.values():
+            if isinstance(hub, Remembering):
+                hub.renew()
+
     # --- judgement ------------------------------------------------------------------------------------------------
 
-    async def describe(self, artifact: Artifact, needs: frozenset[str]) -> Facts:
-        """What the artifact's hub says of it to somebody without a credential; see `core.ports.Hub.describe`."""
-        return await self._hubs[artifact.project.hub].describe(artifact, None, needs)
+    async def describe(self, artifact: Artifact, needs: frozenset[str], credential: Credential | None = None) -> Facts:
+        """What the artifact's hub says of it, by default to somebody without a credential; see `core.ports.Hub.describe`."""
+        return await self._hubs[artifact.project.hub].describe(artifact, credential, needs)
 
     async def judge(self, actor: Actor, artifact: Artifact, facts: Facts) -> Verdict:
         """A verdict without an event: for pages that leave out or mark what is denied."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from mirror.core.nouns import Artifact, Blob, Digest, Entry
 from mirror.core.ports import Blobs, Clock, EntryIndex, Source
@@ -18,10 +19,17 @@ _WITHIN: Final = timedelta(minutes=1)
 _SOUGHT: Final = 256
 
 
+class EntryNames(EntryIndex, Protocol):
+    """Entries that can be looked for many at once."""
+
+    async def held(self, identities: Sequence[str]) -> frozenset[str]:
+        """Those of these artifacts that have an entry. Raises `IndexDown`."""
+
+
 class Shelf:
     """Entries in memory in front of the index; a broken one is a miss (P9)."""
 
-    def __init__(self, entries: EntryIndex, store: Blobs, clock: Clock) -> None:
+    def __init__(self, entries: EntryNames, store: Blobs, clock: Clock) -> None:
         self._entries, self._store, self._clock = entries, store, clock
         self._known: OrderedDict[str, Entry] = OrderedDict()
         self._names: dict[Digest, set[str]] = {}  # of `_known`, by bytes
@@ -84,6 +92,15 @@ class Shelf:
         """A blob was removed, and its names with it. Bytes that come back come under the names that then ask for them."""
         for identity in self._names.pop(digest, ()):
             self._known.pop(identity, None)
+
+    async def held(self, identities: Sequence[str]) -> frozenset[str]:
+        """Those of these artifacts (`Artifact.identity`) that are here. Raises `IndexDown`."""
+        return await self._entries.held(identities)
+
+    def renew(self) -> None:
+        """Others wrote to the index: what is remembered of it no longer counts."""
+        self._known.clear()
+        self._names.clear()
 
     async def _entry(self, artifact: Artifact) -> Entry | None:
         entry = self._known.get(artifact.identity)

@@ -234,6 +234,18 @@ def _private(path: Path) -> bool:
     return path.name.count(".") > 1
 
 
+def blob_path(root: Path, digest: Digest) -> Path:
+    """Where the blob of this SHA-256 lies below a store's root."""
+    return root / "blobs" / "sha256" / digest.hex[:2] / digest.hex[2:4] / digest.hex
+
+
+def reckoned(root: Path, change: int) -> None:
+    """Tell every process of the store that its blobs take `change` bytes more; where nobody has counted, who comes next does."""
+    path = root / "blobs" / "usage"
+    if _load_usage(path) is not None:
+        _reckon(path, change, 0)
+
+
 def _adopt(source: Path, block_map: Path, target: Path, size: int) -> int:
     """Move a finished spool to its blob's name, durably; gives the length of what stood there before."""
     descriptor = os.open(source, os.O_RDWR | os.O_CLOEXEC)

@@ -35,7 +35,7 @@ class Card:
     """A card as it is written. Dates are UTC; `from` is inclusive, `until` and `revoked` are exclusive."""
 
     person: Person
-    roles: tuple[Literal["requester", "approver", "reviewer", "catalogue"], ...]
+    roles: tuple[Literal["requester", "approver", "reviewer", "catalogue", "sender"], ...]
     key: str
     since: Annotated[Day, Field(alias="from")]
     until: Day = None

@@ -138,6 +138,10 @@ class PackWatch:
             outcome = await asyncio.to_thread(self._weigh, data)
         return outcome
 
+    async def receive(self, data: bytes) -> PackOutcome:
+        """Weigh a pack that came another way, in a bundle: by its own signatures, like any other. Raises `OSError`."""
+        return await asyncio.to_thread(self._weigh, data)
+
     async def _had(self) -> bytes:
         source = self._place.source
         if not is_url(source):

@@ -149,6 +149,15 @@ class ListWatch:
             return await asyncio.to_thread(self._missed, name, row, text)
         return await asyncio.to_thread(self._weigh, name, row, got, accept)
 
+    async def receive(self, name: str, parts: Sequence[Part], seen_at: datetime) -> Outcome:
+        """Weigh an edition that came another way, in a bundle: its source had nothing newer at `seen_at`. Raises `OSError`."""
+        row = self._lists[name]
+        standing = await asyncio.to_thread(self._store.standing, name)
+        kept = await asyncio.to_thread(self._store.current, name, row)
+        if kept is not None and standing.confirmed_at is not None and standing.confirmed_at >= seen_at:
+            return _outcome(name, "unchanged", kept, ())
+        return await asyncio.to_thread(self._weigh, name, row, [Fetched(part, None, seen_at) for part in parts], False)
+
     # --- having -----------------------------------------------------------------------------------------------------
 
     async def _gathered(self, name: str, row: WatchedList) -> list[Fetched]:

@@ -18,6 +18,7 @@ from mirror.core.findings import Finding
 from mirror.core.nouns import Artifact, Blob, Digest, Document, DocumentKey, Entry, Kind, Project
 from mirror.core.ports import Grant, Pin, Place
 from mirror.core.tokens import MirrorToken
+from mirror.index.bulk import document_key
 from mirror.index.engine import IndexDown
 from mirror.proxy.findings import detail_of
 from tests.audit.samples import ACTOR, ALLOW, NOW, PROJECT, RULE, VERDICT, aged, allowed, decision, refused
@@ -142,6 +143,38 @@ class IndexContract:
         assert await index.drop_pin("acme/*")
         assert not await index.drop_pin("acme/*")
         assert list(await index.pins()) == [second]
+
+    # --- bundles ------------------------------------------------------------------------------------------------------
+
+    async def test_many_rows_are_taken_in_together_or_not_at_all(self, index):
+        """Pages, entries, rights, places and pins come in by one transaction; where one of them fails none is there."""
+        project = Project("pypi", Kind.PACKAGE, "x", "pypi")
+        entries = [Entry(Artifact(project, "1", f"{number}"), Blob(Digest("sha256", "a" * 64), 3), (), NOW) for number in range(450)]
+        place = Place("pypi", "/p", entries[0].artifact, None, None)
+        others = [document(), Grant("service", "p", True, False, NOW, cause="bundle"), place, Pin("acme/*", "bundle lab", NOW)]
+
+        def broken():
+            yield from entries
+            raise InputError([])
+
+        with pytest.raises(InputError):
+            await index.take_in(broken())
+        assert await index.held([entry.artifact.identity for entry in entries]) == frozenset()
+        assert await index.take_in([*entries, *others, *entries]) == 904
+        assert await index.held([*(entry.artifact.identity for entry in entries), "nothing"]) == {entry.artifact.identity for entry in entries}
+        assert await index.get_document(document().key) == document()
+        assert await index.get_place("pypi", "/p") == place
+        assert (await index.get_grant("service", "p")).cause == "bundle"
+        assert [pin.pattern for pin in await index.pins()] == ["acme/*"]
+
+    async def test_pages_are_found_by_target_and_by_digest(self, index):
+        """Every page is listed with its hub and target under a key that tells scope and variant to who guesses them; its bytes are found by digest."""
+        stored = document(key=DocumentKey("pypi", "/simple/x/", "service", "head"))
+        await index.put_document(stored)
+        listed = [row async for batch in index.document_targets() for row in batch]
+        assert listed == [(document_key(stored.key), "pypi", "/simple/x/")]
+        assert document_key(replace(stored.key, scope="")) != listed[0][0]
+        assert await index.bodies([stored.digest.hex, "0" * 64]) == {stored.digest.hex: stored.body}
 
     # --- grants, places -----------------------------------------------------------------------------------------------
 

@@ -15,6 +15,9 @@ from mirror.audit.chain import Head
 from mirror.audit.check import check
 from mirror.audit.record import GENESIS, prepare, seal
 from mirror.audit.segments import Reader, find_end
+from mirror.bundle import oci, tape
+from mirror.bundle.faults import BundleFault
+from mirror.bundle.statement import opened, parse, payload
 from mirror.core.errors import InputError
 from mirror.core.nouns import Span
 from mirror.decode import load_yaml
@@ -60,6 +63,29 @@ def wheels(data: bytes) -> None:
     assert len(text) <= MOST
     assert asked <= 3 * MOST
     assert not text or zlib.crc32(text).to_bytes(4, "little") in wheel
+
+
+def bundles(data: bytes) -> None:
+    """A document of a bundle, its statement, or a block of its archive: what it says, or a fault that a person can read."""
+    readers = (
+        oci.read_layout, oci.read_index_json, oci.read_image_index, lambda raw: oci.read_manifest(raw, "manifest"),
+        lambda raw: tape.read(raw[:512].ljust(512, b"\0"), "archive"), lambda raw: opened(raw, {}),
+    )  # fmt: skip
+    for read in readers:
+        try:
+            found = read(data)
+        except BundleFault as fault:
+            assert str(fault).isprintable(), str(fault)
+            assert len(str(fault)) < 2000
+        else:
+            assert not isinstance(found, oci.Manifest) or all(part.title == oci.safe_title(part.title) for part in found.parts)
+            assert not isinstance(found, tape.Header) or (found.name.isascii() and found.name.isprintable())
+    try:
+        statement = parse(data, "statement")
+    except InputError as error:
+        assert error.problems
+    else:
+        assert payload(statement) == data
 
 
 def policy(data: bytes) -> None:

@@ -67,6 +67,10 @@ TARGETS = dict(
         ),
         _target(files.wheels, "PK\x01\x02 PK\x03\x04 PK\x05\x06 acme-1.0.dist-info/METADATA \x08 \x00\x00 \xff\xff\xff\xff"),
         _target(
+            files.bundles, _COMMIT, '{ } [ ] , : "manifests" "layers" "digest" "sha256: "size" "mediaType" "artifactType" "annotations" "config" "schemaVersion" "imageLayoutVersion" 1.0.0 -1 2 1e9 true null ../x ustar 0000644 M V L x S 5',
+            '"payload" "payloadType" "signatures" "keyid" "sig" "_type" "predicateType" "predicate" "subject" "number" "created" "withdrawn" "requires" "since" application/vnd.in-toto+json \x00 \x80 \xff \\ud800',
+        ),
+        _target(
             files.policy, _NAMES, "version:\x201 rules: - id: when: effect: deny allow warn artifact: publisher: origin: [ ] { } ancestor: file: license: kind: age_days: lt: gte: exceptions: tests: defaults: sets:",
             "for: groups: networks: from: until: 2027-01-01 0001-01-01 9999-12-31 timezone: Europe/Berlin 10.0.0.0/8 * pkg:pypi/* given: expect: facts: &a *a !!python/object: !!binary <<: 1e400 99999999999999999999 NO | > \t",
         ),

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from mirror.core.errors import HubSaysNo, UpstreamDown, UpstreamGarbage
+from mirror.core.errors import HubSaysNo, NotHere, UpstreamDown, UpstreamGarbage
 from mirror.core.nouns import Document, DocumentKey
 from mirror.core.ports import Answer, Ask, Grant, Upstream
 from mirror.hubs.huggingface.ahead import Ahead
@@ -31,6 +31,8 @@ _REFUSED_FOR: Final = timedelta(seconds=10)
 _REMEMBERED: Final = 20_000
 #: The hub's reasons that hide a repository altogether; whether it was deleted or closed, it does not say.
 HIDDEN: Final = frozenset({"private", "missing_repo"})
+#: The `cause` of a right that was brought by a bundle (`bundle.contents`).
+BUNDLED: Final = "bundle"
 _NOT_A_VERDICT: Final = frozenset({"missing_entry", "missing_revision"})
 
 
@@ -44,6 +46,10 @@ class Access:
         self.ahead = Ahead(upstream, options, gateway.clock)
         self._asking: dict[tuple[str, str], asyncio.Task[Grant]] = {}
         self._known: OrderedDict[tuple[str, str], Grant] = OrderedDict()
+
+    def renew(self) -> None:
+        """Forget who may read what; the index knows."""
+        self._known.clear()
 
     def bearer(self, page: RepoPage, credential: Credential | None) -> Bearer:
         """In whose name contents are fetched."""
@@ -103,13 +109,17 @@ class Access:
             return self._honour(grant, page, bearer)
         if page.public:
             return bearer
-        if grant is not None and grant.allowed and abs(self._gateway.clock.now() - grant.at) < self._options.outage:
+        if grant is not None and grant.allowed and (abs(self._gateway.clock.now() - grant.at) < self._options.outage or self._bundled(grant)):
             return bearer
         if down is not None and not self._gateway.offline:
             raise down
         cause = "private" if page.private else "gated"
         message = f"Access to {page.project.name} is restricted, and the hub cannot be asked now whether you may read it."
         raise HubSaysNo(403, "GatedRepo", message, cause)
+
+    def _bundled(self, grant: Grant) -> bool:
+        """Whether a signed bundle states this right: where nobody can be asked it holds until another bundle says otherwise."""
+        return self._options.bundled and grant.cause == BUNDLED
 
     def _honour(self, grant: Grant, page: RepoPage, bearer: Bearer) -> Bearer:
         """The name to fetch in, or the hub's own no. A public repository that vanished is not refused (`gone`)."""
@@ -164,10 +174,16 @@ class Access:
         bearer = self.bearer(page, credential)
         target = Repo.of(page.project).file("resolve", page.commit, path)
         key = DocumentKey(self._options.name, target, bearer.scope, "head")
-        document = await self._gateway.document(
-            self._options.name, key, bearer.on(Ask(target, "HEAD", first_only=not page.public)),
-            max_age=None, shared=lambda _: page.public,
-        )  # fmt: skip
+        try:
+            document = await self._gateway.document(
+                self._options.name, key, bearer.on(Ask(target, "HEAD", first_only=not page.public)),
+                max_age=None, shared=lambda _: page.public,
+            )  # fmt: skip
+        except NotHere as error:
+            if not error.offline:
+                raise
+            # Nobody can be asked, and the hub's own list of this commit, which never changes, has no such file.
+            raise HubSaysNo(404, "EntryNotFound", "Entry not found", "missing_entry", page.commit) from error
         if document.status >= 400:
             no = says_no(document)
             if no.cause == "missing_entry" and no.commit == page.commit and document.max_age is not None:

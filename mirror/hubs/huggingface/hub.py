@@ -76,6 +76,11 @@ class HuggingFaceHub:
         self.routes: Sequence[Route] = table(handlers)
         self.labels: Mapping[str, Sequence[Route]] = {"datasets-server": viewer_table(ViewerRoutes(self))}
 
+    def renew(self) -> None:
+        """See `proxy.gateway.Remembering`."""
+        self.pages.renew()
+        self.access.renew()
+
     # --- core.ports.Hub -------------------------------------------------------------------------------------------
 
     async def describe(self, artifact: Artifact, credential: Credential | None, needs: frozenset[str]) -> Facts:

@@ -30,6 +30,7 @@ class Options:
     mount: str = ""
     hosts: tuple[str, ...] = ()
     token: bool = False
+    bundled: bool = False  # nobody can be asked, and the organisation may read what a bundle says that it may
     credentials: Literal["passthrough", "service", "both"] = "passthrough"
     online: timedelta = timedelta(minutes=5)
     outage: timedelta = timedelta(hours=24)
@@ -75,11 +76,12 @@ def own_bearer(options: Options, credential: Credential | None) -> Bearer:
     `service`: callers' credentials are ignored. `both`: a caller without one goes by the organisation's, as does one whose
     group may (`exchanged`).
     """
+    organisation = options.token or options.bundled
     if credential is not None and credential.exchanged:
-        return Bearer(SERVICE, None, service=True) if options.token else Bearer()
+        return Bearer(SERVICE, None, service=True) if organisation else Bearer()
     if options.credentials != "service" and credential is not None:
         return Bearer(credential.fingerprint, credential)
-    if options.credentials != "passthrough" and options.token:
+    if options.credentials != "passthrough" and organisation:
         return Bearer(SERVICE, None, service=True)
     return Bearer()
 

@@ -43,6 +43,10 @@ class Pages:
         self._parsed: OrderedDict[tuple[str, str], RepoPage] = OrderedDict()
         self._pinned: OrderedDict[tuple[str, str, str, str], RepoPage] = OrderedDict()
 
+    def renew(self) -> None:
+        """Forget which page is that of which commit."""
+        self._pinned.clear()
+
     async def repository(self, repo: Repo, revision: str | None, credential: Credential | None) -> RepoPage:
         """The judging page of `repo` at `revision` (None: the default branch), as this caller may see it.
 

@@ -48,3 +48,12 @@ def paging_links(header: str | None, upstream_origins: Collection[str], public_u
         query = f"?{parts.query}" if parts.query else ""
         kept.append(f'<{public_url}{parts.path}{query}>; rel="{relation[1].strip().lower()}"')
     return ", ".join(kept) or None
+
+
+def following(header: str | None) -> str | None:
+    """The query of the next page that a `Link` header (RFC 8288) names, or None."""
+    for target, parameters in _LINK.findall(header or ""):
+        relation = _REL.search(parameters)
+        if relation is not None and relation[1].strip().lower() == "next":
+            return split_url(target).query or None
+    return None

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote
 
 from aiohttp import web
 
-from mirror.core.errors import HubSaysNo, Malformed, MirrorError, UpstreamGarbage
+from mirror.core.errors import HubSaysNo, Malformed, MirrorError, NotHere, UpstreamGarbage
 from mirror.core.ports import Ask
 from mirror.decode import parse_json
 from mirror.hubs.huggingface.documents import LISTED, MOVING, PINNED, RepoPage, load_json, says_no
@@ -19,6 +19,7 @@ from mirror.hubs.huggingface.files import here
 from mirror.hubs.huggingface.filtering import keep_files, keep_projects
 from mirror.hubs.huggingface.holder import holder_page
 from mirror.hubs.huggingface.intake import read_body
+from mirror.hubs.huggingface.known import asked_deep, of_folder, of_paths, offline, whole_tree
 from mirror.hubs.huggingface.large import with_hashes
 from mirror.hubs.huggingface.options import own_bearer, passed_on
 from mirror.hubs.huggingface.paths import (
@@ -37,7 +38,6 @@ from mirror.hubs.huggingface.rewrite import without_xet
 
 if TYPE_CHECKING:
 
-    from mirror.core.nouns import Document
     from mirror.hubs.huggingface.hub import HuggingFaceHub
     from mirror.reply.routing import Call
 
@@ -63,8 +63,12 @@ class ViewRoutes:
         data: Any = page.data
         if query not in ("", "blobs=true"):
             tail = "" if revision is None else f"/revision/{revision_segment(revision)}"
-            document = await self._hub.pages.about(page, tail, query, call.actor.credential, MOVING)
-            data = load_json(document, self._hub.options.upstream)
+            try:
+                document = await self._hub.pages.about(page, tail, query, call.actor.credential, MOVING)
+                data = load_json(document, self._hub.options.upstream)
+            except NotHere as error:
+                if not offline(error):
+                    raise  # else the judging page, which says more than most queries ask for
             if not isinstance(data, dict):
                 raise UpstreamGarbage(self._hub.options.upstream, "its page on a repository is not an object")
             sha = data.get("sha")
@@ -90,10 +94,18 @@ class ViewRoutes:
         raw = call.match["path"]
         folder = f"/{quote(parse_path(raw.rstrip('/')), safe='')}" if raw and raw.strip("/") else ""
         age = PINNED if "expand=" in query.lower() else LISTED
-        document = await self._hub.pages.about(page, f"/tree/{page.commit}{folder}", query, call.actor.credential, age)
-        kept, warning = await self._rows(call, page, document, project)
+        try:
+            document = await self._hub.pages.about(page, f"/tree/{page.commit}{folder}", query, call.actor.credential, age)
+            rows, paging = load_json(document, self._hub.options.upstream), self._hub.paging(call, document)
+        except NotHere as error:
+            if not offline(error):
+                raise
+            deep, expand = asked_deep(query)
+            whole = await whole_tree(self._hub.pages, page, call.actor.credential, expand=expand)
+            rows, paging = of_folder(whole, parse_path(raw.strip("/")) if folder else "", recursive=deep), {}
+        kept, warning = await self._rows(call, page, rows, project)
         told = with_hashes(self._hub.options, page, kept, call.actor.user_agent, here(call))
-        return json_page(call, kept, self._hub.paging(call, document) | told, warning)
+        return json_page(call, kept, paging | told, warning)
 
     async def paths_info(self, call: Call) -> web.StreamResponse:
         """`POST /api/T/ID/paths-info/REV`, a form or JSON: a read, whatever its method."""
@@ -102,11 +114,17 @@ class ViewRoutes:
         project = await self._hub.admit_project(call, page)
         body = json.dumps({"paths": paths, "expand": expand}, ensure_ascii=False).encode()
         bearer = self._hub.pages.bearer_for(page, call.actor.credential)
-        document = await self._hub.pages.document(
-            f"{Repo.of(page.project).api}/paths-info/{page.commit}", bearer, PINNED if expand else LISTED, shared=lambda _: not page.private,
-            method="POST", headers={"Content-Type": "application/json"}, body=body, variant=hashlib.sha256(body).hexdigest(),
-        )  # fmt: skip
-        kept, warning = await self._rows(call, page, document, project)
+        try:
+            document = await self._hub.pages.document(
+                f"{Repo.of(page.project).api}/paths-info/{page.commit}", bearer, PINNED if expand else LISTED, shared=lambda _: not page.private,
+                method="POST", headers={"Content-Type": "application/json"}, body=body, variant=hashlib.sha256(body).hexdigest(),
+            )  # fmt: skip
+            rows = load_json(document, self._hub.options.upstream)
+        except NotHere as error:
+            if not offline(error):
+                raise
+            rows = of_paths(await whole_tree(self._hub.pages, page, call.actor.credential, expand=expand), paths)
+        kept, warning = await self._rows(call, page, rows, project)
         told = with_hashes(self._hub.options, page, kept, call.actor.user_agent, here(call))
         return json_page(call, kept, told, warning)
 
@@ -185,9 +203,9 @@ class ViewRoutes:
         return await self._hub.pages.repository(repo, revision, call.actor.credential)
 
     async def _rows(
-        self, call: Call, page: RepoPage, document: Document, warning: tuple[str, str] | None
+        self, call: Call, page: RepoPage, told: Any, warning: tuple[str, str] | None
     ) -> tuple[list[Any], tuple[str, str] | None]:
-        rows = without_xet(load_json(document, self._hub.options.upstream))
+        rows = without_xet(told)
         if not isinstance(rows, list):
             raise UpstreamGarbage(self._hub.options.upstream, "its list of files is not a list")
         named = [("" if _text(row, "type") == "directory" else _text(row, "path"), row) for row in rows]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Judged files kept in memory.
 _FILES_KEPT: Final = 200_000
+#: Why a file is marked that only this mirror lacks.
+ABSENT: Final = "not in this mirror, which is offline: no bundle has brought this file"
 #: After so many files other requests get their turn.
 _TURN: Final = 64
 
@@ -65,7 +67,7 @@ class Bench:
         audience = (actor.groups, actor.country, actor.entity, actor.jurisdictions, address)
         # Rules read vulnerabilities of a page's files only where the operator's own database tells them for all at once.
         advice = self._hub.advice(sheet.page.project) if "vulnerabilities" in self._gateway.needs(PYPI) else ()
-        key = (sheet.page.project, sheet.document.digest.hex, advice, epoch.number, audience)
+        key = (sheet.page.project, sheet.document.digest.hex, advice, epoch.number, audience, self._gateway.brought)
         known = self._kept.get(key)
         if known is not None and (known.valid_until is None or self._gateway.clock.now() < known.valid_until):
             self._kept.move_to_end(key)
@@ -95,10 +97,18 @@ class Bench:
                 left_out.append((artifact, verdict))
             if verdict.valid_until is not None:
                 ends.append(verdict.valid_until)
-        marked = marks(judged)
+        marked = {**marks(judged), **await self._absent(sheet)}
         edition = hashlib.sha256(repr(sorted(marked.items())).encode()).hexdigest()
         ends_at = min(ends, default=None)
         return Judgement(marked, edition, tuple(left_out), denied_whole(judged), ends_at, len(judged), advice)
+
+    async def _absent(self, sheet: Sheet) -> Mapping[str, str]:
+        """Without a way out, the files that are not here, unless none is: resolvers then take what can be had."""
+        if not self._gateway.offline:
+            return {}
+        names = {self._hub.artifact(sheet.page, file).identity: file.name for file in sheet.page.files if file.distribution is not None}
+        held = await self._gateway.held(list(names))
+        return {name: ABSENT for identity, name in names.items() if identity not in held} if held else {}
 
     def _keep(self, key: object, judgement: Judgement) -> None:
         replaced = self._kept.pop(key, None)

@@ -92,6 +92,11 @@ class PypiDialect:
         self._repeats = Repeats(hub, gateway)
         self.routes = self._table()
 
+    @property
+    def hub(self) -> PypiHub:
+        """The index as the use-cases see it."""
+        return self._hub
+
     def _table(self) -> tuple[Route, ...]:
         get = "GET HEAD"
         name = f"(?P<name>{_SEGMENT})"

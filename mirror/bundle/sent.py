@@ -1,0 +1,182 @@
+"""What was sent: of each bundle by name and number the statement, and every row that its receiver then has.
+
+`<data>/bundles/sent/<name>/<number>.statement` and `.rows`. From these the next bundle knows what is new, whatever became of
+the carrier. What a receiver refused, by its receipt, it lacks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from mirror.bundle.contents import (
+    AcquisitionRow,
+    EntryRow,
+    GrantRow,
+    HubRow,
+    ListRow,
+    PageRow,
+    Row,
+    artifact_of,
+    line,
+    lines,
+    read,
+    spoken_of,
+)
+from mirror.bundle.statement import Statement, digest_of, parse
+from mirror.core.errors import InputError, Problem
+from mirror.durable import write_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mirror.core.nouns import Artifact
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
+_LONGEST: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A bundle that was sent: what its statement says, the digest of that, and the rows of its receiver."""
+
+    statement: Statement
+    digest: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What a receiver lacks. `fresh` are SHA-256 (hex) of parts to carry, `required` those that it has and will need."""
+
+    rows: tuple[Row, ...]
+    fresh: frozenset[str]
+    required: tuple[str, ...]
+
+
+def bundle_name(text: str) -> str:
+    """The name of a series of bundles, from that of wants. Raises `InputError`."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:_LONGEST]
+    if not _NAME.match(name):
+        raise InputError([Problem("--name", "", "takes up to 80 of a-z, 0-9, '.', '_' and '-', a letter or digit first")])
+    return name
+
+
+class SentBook:
+    """The bundles of one name."""
+
+    def __init__(self, data: Path, name: str) -> None:
+        self._folder = data / "bundles" / "sent" / name
+
+    @property
+    def last(self) -> int:
+        """The highest number, 0 before the first."""
+        return max(self._numbers(), default=0)
+
+    def get(self, number: int) -> Sent | None:
+        """What was sent under this number, or None. Raises `InputError` for damage."""
+        stated, rows = self._paths(number)
+        try:
+            payload, told = stated.read_bytes(), rows.read_bytes()
+        except OSError:
+            return None
+        return Sent(parse(payload, str(stated)), digest_of(payload), read(told, str(rows)))
+
+    def find(self, digest: str) -> Sent | None:
+        """The bundle whose statement has this SHA-256 (hex), or None."""
+        for number in sorted(self._numbers(), reverse=True):
+            stated, _ = self._paths(number)
+            if digest_of(stated.read_bytes()) == digest:
+                return self.get(number)
+        return None
+
+    def put(self, statement: Statement, payload: bytes, rows: Iterable[Row]) -> None:
+        """Remember a bundle, durable on return. Raises `OSError`."""
+        stated, told = self._paths(statement.number)
+        write_whole(told, lines(rows))
+        write_whole(stated, payload)
+
+    def _paths(self, number: int) -> tuple[Path, Path]:
+        return self._folder / f"{number:06}.statement", self._folder / f"{number:06}.rows"
+
+    def _numbers(self) -> list[int]:
+        return [int(path.stem) for path in self._folder.glob("*.statement") if path.stem.isdecimal()]
+
+
+def without_refused(rows: Iterable[Row], refused: Iterable[str]) -> tuple[Row, ...]:
+    """The rows that a receiver kept that refused these artifacts (package URLs): nor did it keep pages of a project of which it took nothing."""
+    gone, every = frozenset(refused), tuple(rows)
+    kept = tuple(row for row in every if not isinstance(row, EntryRow) or str(_artifact(row)) not in gone)
+    lost = {str(_artifact(row).project) for row in every if isinstance(row, EntryRow)} - {str(_artifact(row).project) for row in kept if isinstance(row, EntryRow)}
+    return tuple(row for row in kept if not isinstance(row, PageRow) or row.about not in lost)
+
+
+def _artifact(row: EntryRow) -> Artifact:
+    return artifact_of(row.artifact, {row.artifact.hub: row.artifact.hub})
+
+
+def delta(now: Iterable[Row], before: Iterable[Row]) -> Delta:
+    """What is new in `now`. When a page was last vouched for, or a right last stated, is nothing new by itself."""
+    had = list(before)
+    # Files lie in a receiver's store and pages in its index by digest; of lists and evidence it keeps no such thing.
+    known, there = {_lasting(row) for row in had}, {digest for row in had if isinstance(row, EntryRow | PageRow) for digest in spoken_of(row)}
+    rows = tuple(row for row in now if isinstance(row, HubRow) or _lasting(row) not in known)
+    needed = {digest for row in rows for digest in spoken_of(row)}
+    return Delta(rows, frozenset(needed - there), tuple(sorted(needed & there)))
+
+
+def rights_ended(before: Iterable[Row], now: Iterable[Row], withheld: Iterable[str], at: int) -> tuple[GrantRow, ...]:
+    """Rights that were stated to a receiver, and that the hub does not give any more: `withheld` names what it kept back this time.
+
+    Each as the refusal that the receiver then holds to.
+    """
+    kept, names = {row.project for row in now if isinstance(row, GrantRow) and row.allowed}, tuple(withheld)
+    had = [row for row in before if isinstance(row, GrantRow) and row.allowed and row.project not in kept]
+    gone = [row for row in had if any(_names(name, row.project.name) for name in names)]
+    said = "The hub no longer lets this organisation read it."
+    return tuple(replace(row, allowed=False, at=at, status=403, code="GatedRepo", message=said, cause="gated") for row in gone)
+
+
+def _names(outcome: str, project: str) -> bool:
+    """Whether an outcome - `model@revision`, `dataset name@revision` or a package URL - is about a repository."""
+    bare = outcome.partition("?")[0].removeprefix("pkg:huggingface/").partition("@")[0]
+    return bare.rpartition(" ")[2].casefold() == project.casefold()
+
+
+def merged(before: Iterable[Row], new: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows of a receiver that had `before` and is given `new`: a row takes the place of the one about the same thing."""
+    found = {_about(row): row for row in before}
+    found.update((_about(row), row) for row in new)
+    return tuple(found.values())
+
+
+def _lasting(row: Row) -> bytes:
+    match row:
+        case PageRow():
+            return line(replace(row, fetched_at=0))
+        case EntryRow():
+            return line(replace(row, stored_at=0))
+        case GrantRow():
+            return line(replace(row, at=0))
+        case ListRow():
+            return line(row)  # that a source was asked again is what a receiver's ages rest on
+        case _:
+            return line(row)
+
+
+def _about(row: Row) -> tuple[object, ...]:
+    match row:
+        case PageRow():
+            return "page", row.hub, row.target, row.scope, row.variant
+        case EntryRow():
+            return "entry", row.artifact
+        case GrantRow():
+            return "grant", row.project, row.credential
+        case ListRow():
+            return "list", row.name
+        case AcquisitionRow():
+            return "acquisition", row.artifact, row.digest
+        case _:
+            return (line(row),)

@@ -1,0 +1,188 @@
+"""`mirror bundle import`: take in a bundle under this mirror's own policy, and answer with a signed receipt."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from mirror.core.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from mirror.bundle.receipt import Receipt
+    from mirror.cli.bundle_incoming import Judged, Opened
+    from mirror.config import Config
+    from mirror.core.nouns import Blob
+    from mirror.index.sql import SqlIndex
+    from mirror.keeper.bundle_desk import AskedBundles
+    from mirror.policy.epoch import Epoch
+    from mirror.wiring import SystemClock
+
+_SHOWN: Final = 50
+
+
+@click.command("import")
+@click.argument("path", type=click.Path(path_type=Path, exists=True))
+@click.option("--dry-run", is_flag=True, help="Verify signature and contents, judge, look for room; take nothing in.")
+@click.option("--allow-rollback", is_flag=True, help="Take in an older bundle than the last of its name.")
+@click.option("--receipt", "receipt_path", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Where the receipt goes; else beside the bundle, where that can be written.")
+@click.option("--json", "as_json", is_flag=True, help="JSON.")
+@click.pass_context
+def command(ctx: click.Context, path: Path, dry_run: bool, allow_rollback: bool, receipt_path: Path | None, as_json: bool) -> None:
+    """Import a bundle: a folder, a tar, or any volume of a complete set.
+
+    Its sender must be enrolled (`trust.verify`, role sender). What this mirror's policy denies is not taken in. Nothing of it is
+    seen before all of it is there; a run that was cut short is run again. Exit 0 when all was taken in, 1 when something was
+    refused, 2 when nothing was.
+    """
+    from mirror import config as configuration
+    from mirror import log
+    from mirror.bundle.faults import BundleFault
+
+    config = configuration.load(ctx.find_object(Path), os.environ)
+    log.configure("error", config.log.format)
+    try:
+        ctx.exit(asyncio.run(_import(config, path, receipt_path, dry_run=dry_run, allow_rollback=allow_rollback, as_json=as_json)))
+    except BundleFault as fault:
+        raise InputError([Problem(str(path), fault.place, fault.message)]) from None
+
+
+async def _import(config: Config, path: Path, receipt_path: Path | None, *, dry_run: bool, allow_rollback: bool, as_json: bool) -> int:
+    from mirror.cli.bundle_incoming import demand, judged, learn_bodies, lists_received, opened
+    from mirror.wiring import SystemClock
+
+    clock = SystemClock()
+    bundle = await asyncio.to_thread(opened, config, path, allow_rollback=allow_rollback)
+    try:
+        if not dry_run:
+            await lists_received(config, bundle, clock, lacking=True)  # no mirror starts without an edition of each of its lists
+        async with _owner(config) as desk, _ground(config, clock) as (index, epoch):
+            await _recalled(config, bundle, clock, dry_run=dry_run)
+            await learn_bodies(config, bundle, index)
+            found = await judged(config, bundle, index, epoch, clock)
+            wanted = await asyncio.to_thread(demand, config, bundle, found.taken)
+            if dry_run:
+                _say(bundle, found, sum(blob.size for blob in wanted), None, None, as_json=as_json)
+                return 1 if found.refused else 0
+            receipt, where = await _taken(config, bundle, found, wanted, index, clock, desk, receipt_path or _beside(path))
+    finally:
+        await asyncio.to_thread(bundle.reader.close)
+    _say(bundle, found, receipt.size, receipt, where, as_json=as_json)
+    return 1 if found.refused else 0
+
+
+async def _taken(
+    config: Config, bundle: Opened, found: Judged, wanted: list[Blob], index: SqlIndex, clock: SystemClock, desk: AskedBundles, where: Path
+) -> tuple[Receipt, Path]:
+    """Files, then refusals on the record, then all rows at once, then what is answered. Each step can be taken again."""
+    from mirror.bundle.receipt import ReceivedBook
+    from mirror.cli.bundle_incoming import copied, imported_event, lists_received, pack_received, receipt_of, things
+    from mirror.ledger_wiring import machine_key_of
+
+    size = await asyncio.to_thread(copied, config, bundle, wanted, lambda _: None)
+    now = clock.now()
+    head = await desk.record(found.events)
+    lists, pack = await lists_received(config, bundle, clock), await pack_received(config, bundle, clock)
+    rows = await index.take_in(things(config, bundle, found.taken, now))
+    draft = receipt_of(bundle, found, size, rows, head, now)
+    head = await desk.record([imported_event(bundle, draft, lists, pack)])
+    receipt = receipt_of(bundle, found, size, rows, head, now)
+    key = machine_key_of(config).current()
+    if key is None:
+        raise InputError([Problem("trust.signing_key", "", "there is no key to sign the receipt with")])
+    signed = receipt.signed(key)
+    kept = await asyncio.to_thread(ReceivedBook(config.data, bundle.statement).put, bundle.statement.number, signed, bundle.statement.created)
+    await desk.renew()
+    try:
+        await asyncio.to_thread(where.write_bytes, signed)
+    except OSError:  # a medium that cannot be written: it lies with our data
+        return receipt, kept
+    return receipt, where
+
+
+async def _recalled(config: Config, bundle: Opened, clock: SystemClock, *, dry_run: bool) -> None:
+    """What a recall takes back is refused before anything else is done; who runs here sees it within about a second."""
+    from mirror.bundle.recall import applied
+
+    if bundle.statement.withdrawn and not dry_run:
+        await asyncio.to_thread(applied, config.data, bundle.statement, bundle.digest, clock.now())
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.receipt.json")
+
+
+@asynccontextmanager
+async def _owner(config: Config) -> AsyncIterator[AskedBundles]:
+    """The desk of the mirror that runs on this data, else of one that is started for as long as this takes. Raises `InputError`."""
+    from mirror.cli.owner import at_work
+    from mirror.cli.sync_mirror import reached
+
+    there = await at_work(config)
+    if there is not None:
+        there.close()
+        async with _desk(config) as desk:
+            yield desk
+        return
+    async with reached(config, None, pin=True), _desk(config) as desk:
+        yield desk
+
+
+@asynccontextmanager
+async def _desk(config: Config) -> AsyncIterator[AskedBundles]:
+    from mirror.keeper.bundle_desk import AskedBundles
+
+    desk = await AskedBundles.at(config.data)
+    if desk is None:
+        raise InputError([Problem(str(config.data), "", "nobody owns these data who could take a bundle in")])
+    try:
+        yield desk
+    finally:
+        desk.close()
+
+
+@asynccontextmanager
+async def _ground(config: Config, clock: SystemClock) -> AsyncIterator[tuple[SqlIndex, Epoch]]:
+    """The index, and the rules in force."""
+    from mirror.index.sql import SqlIndex
+    from mirror.screen_wiring import findings_ready
+    from mirror.wiring import rulebook_of
+
+    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
+    try:
+        rulebook = rulebook_of(config, clock)
+        await findings_ready(rulebook, index, None, clock)
+        yield index, rulebook.current
+    finally:
+        await index.close()
+
+
+def _say(bundle: Opened, found: Judged, size: int, receipt: Receipt | None, where: Path | None, *, as_json: bool) -> None:
+    from mirror.cli.sizes import readable
+
+    stated = bundle.statement
+    if as_json:
+        rows = [{"artifact": one.artifact, "rule": one.rule, "decision": one.decision, "sentence": one.sentence} for one in found.refused]
+        told: dict[str, Any] = {
+            "name": stated.name, "number": stated.number, "since": stated.since, "sender": stated.sender, "statement": bundle.digest,
+            "purpose": stated.purpose, "files": len(found.taken), "bytes": size, "refused": rows, "dry_run": receipt is None,
+            "recalled": [row.artifact for row in stated.withdrawn], "receipt": None if where is None else str(where), "rows": None if receipt is None else receipt.rows,
+        }  # fmt: skip
+        click.echo(json.dumps(told, ensure_ascii=False))
+        return
+    for row in stated.withdrawn:
+        click.echo(f"recalled  {row.artifact}  {row.reason}", err=True)
+    for one in found.refused[:_SHOWN]:
+        click.echo(f"refused  {one.artifact}  {one.sentence}", err=True)
+    if len(found.refused) > _SHOWN:
+        click.echo(f"and {len(found.refused) - _SHOWN} more; the receipt has all of them", err=True)
+    done = "would take in" if receipt is None else "took in"
+    click.echo(f"bundle {stated.name} {stated.number} of {stated.sender}: {done} {len(found.taken)} files, {readable(size)} to copy; {len(found.refused)} refused")
+    if where is not None:
+        click.echo(f"receipt {where}")
