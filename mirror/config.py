@@ -21,6 +21,7 @@ from mirror.config_clients import ClientLimits, Clients, GroupConfig, Limit, Tls
 from mirror.config_ledger import LedgerConfig, ledger_located
 from mirror.config_lists import CataloguePack, ListConfig, layered, located, pack_located
 from mirror.config_mended import UnsoundConfig, mended
+from mirror.config_sync import SyncConfig, sync_located
 from mirror.config_values import (
     AUTO,
     Country,
@@ -207,6 +208,7 @@ class Config:
     clients: Clients = field(default_factory=Clients)
     lineage: LineageConfig = LineageConfig()
     ledger: LedgerConfig = field(default_factory=LedgerConfig)
+    sync: tuple[SyncConfig, ...] = ()
     trust: Trust = Trust()
     outbound: Outbound = Outbound()
     log: LogConfig = LogConfig()
@@ -359,6 +361,7 @@ def _located(config: Config, base: Path) -> Config:
         lists=located(config.lists, base),
         clients=change(config.clients, geoip=at(config.clients.geoip)),
         ledger=ledger_located(config.ledger, at),
+        sync=sync_located(config.sync, at),
         trust=change(config.trust, signing_key=at(config.trust.signing_key), verify=tuple(at(key) or key for key in config.trust.verify)),
         outbound=change(config.outbound, ca=at(config.outbound.ca)),
     )

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from mirror.config_ledger import ledger_checked
 from mirror.config_lists import lists_checked, pack_checked
+from mirror.config_sync import sync_checked
 from mirror.core.errors import Problem
 from mirror.lists.editions import store_of
 from mirror.lists.loading import shipped
@@ -46,6 +47,7 @@ def checked(config: Config, source: str) -> Iterator[Problem]:
     yield from pack_checked(config.catalogue_pack, config.catalogue, fault)
     yield from _trust(config, fault)
     yield from ledger_checked(config.ledger, fault)
+    yield from sync_checked(config.sync, fault)
     yield from _clients(config, fault)
     yield from _absent(config, fault)
     yield from _hubs(config, fault)

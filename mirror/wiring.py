@@ -26,6 +26,7 @@ from aiohttp import web
 from mirror import __version__
 from mirror.audit.ledger import GroupLedger
 from mirror.backends import Backends, OwnBackends, hear_commands, own_backends, patience_of
+from mirror.bundle.scheduled import Scheduled
 from mirror.bundle.signed_time import ClockAlarm, at_least
 from mirror.client_wiring import identification_of
 from mirror.config import Config
@@ -53,6 +54,7 @@ from mirror.proxy.rulebook import Rulebook, RuleSources
 from mirror.proxy.shelf import Shelf
 from mirror.reply.limits import limits_from
 from mirror.screen_wiring import findings_ready, rescreening
+from mirror.sync_wiring import scheduled_of
 from mirror.watch.catalogue import PackWatch
 from mirror.watch.lists import ListWatch
 from mirror.watch.notices import watch_dates
@@ -133,6 +135,7 @@ class Services:
     lists: ListWatch | None = None
     pack: PackWatch | None = None
     screening: Rescreening | None = None
+    syncs: Scheduled | None = None
 
     async def start(self) -> list[str]:
         """Listen; gives the URLs. The rules are watched from here on."""
@@ -166,7 +169,15 @@ class Services:
         for name, book in self.advisories.items():
             book.watch(partial(self._advised, name), partial(self._misadvised, name))
         self.status.serving = True
+        if self.share is None:
+            self._schedule(urls[0])
         return urls
+
+    def _schedule(self, url: str) -> None:
+        self.syncs = scheduled_of(self.config, self.gateway.clock, self.metrics, url)
+        if self.syncs is not None:
+            self.own.syncs = self.syncs.standing
+            self.syncs.start()
 
     async def _listen(self, server: Server, host: str, port: int, context: ssl.SSLContext | None) -> str:
         runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=DRAIN)
@@ -195,6 +206,8 @@ class Services:
         self.ledger.flush()
         self.closing.push_async_callback(self._drain)
         self.closing.push_async_callback(self.rulebook.close)
+        if self.syncs is not None:
+            self.closing.push_async_callback(self.syncs.close)
         if self.lists is not None:
             self.closing.push_async_callback(self.lists.close)
         if self.pack is not None:
@@ -344,6 +357,7 @@ async def _build(
         base.bundles.on_import = gateway.renew
     opened.push_async_callback(gateway.written)
     opened.push_async_callback(gateway.offer_substitutes(index).close)
+    opened.push_async_callback(gateway.keep_acquisitions(index, base.store).close)
     await findings_ready(rulebook, index, ledger if share is None or share.first else None, clock)
     await keep_rules(recorder, rulebook.current, store_of(config.data))
     if share is None and rulebook.approvals is not None:

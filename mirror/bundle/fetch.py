@@ -55,10 +55,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a HEAD tells: bytes of the file (None: unsaid) and whether they are in the store."""
+    """Bytes of a file (None: unsaid) and whether they are in the store; `before`: they were when they were asked for."""
 
     size: int | None
     here: bool
+    before: bool = False
 
 
 class Client:
@@ -70,9 +71,9 @@ class Client:
     def __init__(self, session: aiohttp.ClientSession, address: Address, token: str | None, retries: int) -> None:
         self._session, self._address, self._token, self._retries = session, address, token, retries
 
-    async def page(self, target: str) -> tuple[Any, Mapping[str, str]]:
-        """A JSON page of the hub with its headers. Raises `Declined`."""
-        found: tuple[Any, Mapping[str, str]] = await self._again(lambda: self._page(target))
+    async def page(self, target: str, prefer: str = PREFERENCE) -> tuple[Any, Mapping[str, str]]:
+        """A JSON page of the hub with its headers; `prefer` asks for more than the hub tells (RFC 7240). Raises `Declined`."""
+        found: tuple[Any, Mapping[str, str]] = await self._again(lambda: self._page(target, headers={"Prefer": prefer}))
         return found
 
     async def pages(self, target: str) -> None:
@@ -85,6 +86,11 @@ class Client:
             if following is None:
                 return
             target = URL(following[1], encoded=True).raw_path_qs
+
+    async def listing(self, target: str, media: str) -> Any:
+        """A JSON page of the package index in the form `media`. Raises `Declined`."""
+        found, _ = await self._again(lambda: self._page(target, hub=False, headers={"Accept": media}))
+        return found
 
     async def standing(self, file: WantedFile) -> Standing:
         """Size of a file, and whether the mirror has it. Raises `Declined`; on the record like any HEAD."""
@@ -100,6 +106,8 @@ class Client:
         size: int = await self._again(lambda: self._transferred(transfer), lambda: transfer.got)
         for target in file.beside:
             await self._beside(target, hub=file.hub)
+        if transfer.landed:  # the last bytes of a verified file leave once it is in the store
+            return Standing(size, here=True, before=transfer.hit)
         for pause in _LANDING[: 1 if transfer.passing else None]:
             await asyncio.sleep(pause)
             if (await self.standing(file)).here:
@@ -142,9 +150,9 @@ class Client:
             sent["Host"] = self._address.hub_host
         return self._session.request(method, URL((self._address.hub if hub else self._address.base) + target, encoded=True), headers=sent, allow_redirects=False)
 
-    async def _page(self, target: str) -> tuple[Any, Mapping[str, str]]:
+    async def _page(self, target: str, *, headers: Mapping[str, str], hub: bool = True) -> tuple[Any, Mapping[str, str]]:
         try:
-            async with self._asked("GET", target, hub=True, headers={"Prefer": PREFERENCE, "Accept-Encoding": "gzip"}) as answer:
+            async with self._asked("GET", target, hub=hub, headers={**headers, "Accept-Encoding": "gzip"}) as answer:
                 if answer.status != 200:
                     raise await _no(answer)
                 return parse_json(await answer.read()), answer.headers
@@ -199,7 +207,7 @@ class _Transfer:
     """One file on its way, over as many connections as it takes."""
 
     def __init__(self, file: WantedFile, came: Callable[[int], None]) -> None:
-        self.file, self._came, self.passing = file, came, False
+        self.file, self._came, self.passing, self.hit, self.landed = file, came, False, False, False
         self._begin()
 
     def _begin(self) -> None:
@@ -219,8 +227,10 @@ class _Transfer:
                 raise _Later(Declined(State.FAILED, "the mirror sent another range than was asked for"))
             self._size = answer.content_length if answer.content_length is not None else self._size
         # RFC 9211 section 2.5: what is being stored says so; what only passes through a full cache does not.
-        said = answer.headers.get("Cache-Status", "")
-        self.passing = "fwd=miss" in said and "stored" not in said and "collapsed" not in said
+        said = [part.strip() for part in answer.headers.get("Cache-Status", "").split(";")]
+        kept = not {"hit", "stored", "collapsed"}.isdisjoint(said)
+        self.passing, self.hit = "fwd=miss" in said and not kept, "hit" in said and answer.status == 200
+        self.landed = kept and not any("unverified" in part for part in said)
         self._etag = answer.headers.get("ETag", "")
         async for data in answer.content.iter_any():
             self.got += len(data)

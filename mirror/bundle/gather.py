@@ -45,6 +45,7 @@ from mirror.hubs.pypi.paths import METADATA
 from mirror.index.bulk import document_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mirror.bundle.plan import WantedFile
@@ -74,6 +75,13 @@ class Noting(Client):
     async def standing(self, file: WantedFile) -> Standing:
         """See `Client.standing`."""
         found = await super().standing(file)
+        return self._noted(file, found)
+
+    async def fetch(self, file: WantedFile, came: Callable[[int], None]) -> Standing:
+        """See `Client.fetch`."""
+        return self._noted(file, await super().fetch(file, came))
+
+    def _noted(self, file: WantedFile, found: Standing) -> Standing:
         if found.here:
             self.here[str(file.artifact)] = file
         return found

@@ -19,6 +19,8 @@ from mirror.hubs.huggingface.paths import Repo, is_commit
 
 #: A page of the mirror with this preference (RFC 7240) names in its body what policy left out of it.
 PREFERENCE: Final = "left-out"
+#: Also what a model was made from, by all that the mirror knows of it.
+WITH_ANCESTORS: Final = "left-out, ancestors"
 LEFT_OUT: Final = "leftOut"
 _BETWEEN: Final = "; "
 
@@ -107,7 +109,8 @@ def repository_plan(want: RepoWant, kind: Kind, info: Any) -> RepoPlan:
     project = Project("huggingface", kind, name if isinstance(name, str) else want.id)
     listed = {row["rfilename"]: row for row in rows if isinstance(row, dict) and isinstance(row.get("rfilename"), str)}
     files = [_file(project, commit, path, row.get("size")) for path, row in listed.items() if _wanted(want, path)]
-    asked = [path for path in _unlisted(want, info.get(LEFT_OUT)) if path not in listed]
+    denied = info.get(LEFT_OUT) if want.denied == "tell" else ()
+    asked = [path for path in _unlisted(want, denied) if path not in listed]
     doubtful = [_file(project, commit, path, None) for path in asked]
     problems: tuple[Outcome, ...] = ()
     if not files and not doubtful:
@@ -117,6 +120,20 @@ def repository_plan(want: RepoWant, kind: Kind, info: Any) -> RepoPlan:
         return RepoPlan(project, commit, tuple(files), tuple(doubtful), _pattern(Artifact(project, commit, "")), problems)
     each, others = (tuple(replace(file, pin=_pattern(file.artifact)) for file in some) for some in (files, doubtful))
     return RepoPlan(project, commit, each, others, "", problems)
+
+
+def ancestors_of(want: RepoWant, info: Any) -> tuple[tuple[RepoWant, str], ...]:
+    """What the page `info` says that a wanted model was made from, each once, and how that is known.
+
+    An ancestor is wanted whole, but for what is ignored of the model itself: which of its files `allow` would mean is unsaid.
+    """
+    found: dict[str, tuple[RepoWant, str]] = {}
+    for row in info.get("ancestors", ()) if isinstance(info, dict) else ():
+        if isinstance(row, dict) and isinstance(row.get("id"), str):
+            told = f"{row.get('relation')}, {row.get('evidence')}"
+            found.setdefault(row["id"].casefold(), (replace(want, id=row["id"], revision="main", allow=None, ancestors=False), told))
+    found.pop(want.id.casefold(), None)
+    return tuple(found.values())
 
 
 def _wanted(want: RepoWant, path: str) -> bool:
@@ -129,6 +146,11 @@ def _unlisted(want: RepoWant, left_out: Any) -> list[str]:
     paths += [path for path in map(exact, want.allow or ()) if path is not None]
     plain = (path for path in dict.fromkeys(paths) if all(part not in ("", ".", "..") for part in path.split("/")))
     return [path for path in plain if _wanted(want, path)]
+
+
+def repository_file(artifact: Artifact) -> WantedFile:
+    """One file of a commit, with a pin of its own."""
+    return replace(_file(artifact.project, artifact.revision, artifact.path, None), pin=_pattern(artifact))
 
 
 def _file(project: Project, commit: str, path: str, size: Any) -> WantedFile:
@@ -161,13 +183,16 @@ def _locked(package: Mapping[str, Any], row: Mapping[str, Any], origins: Sequenc
     parts = urlsplit(url)
     if f"{parts.scheme}://{parts.netloc}" not in origins:
         raise Unplanned(f"{package.get('name')}: {url[:200]} is not at the mirror")
-    project = Project(PYPI, Kind.PACKAGE, normalise_pypi(str(package["name"])))
-    artifact = Artifact(project, str(package.get("version", "")), unquote(parts.path.rpartition("/")[2]))
+    return package_file(str(package["name"]), str(package.get("version", "")), parts.path, size if isinstance(size, int) else None, hashes.get("sha256"))
+
+
+def package_file(name: str, version: str, target: str, size: int | None, sha256: str | None) -> WantedFile:
+    """A file of the mirror's package index, at the raw path `target` there."""
+    project = Project(PYPI, Kind.PACKAGE, normalise_pypi(name))
+    artifact = Artifact(project, version, unquote(target.rpartition("/")[2]))
     # PEP 658: what resolvers read of a wheel without it. Its name is the file's and a suffix, and one pin keeps both.
-    beside = (f"{parts.path}.metadata",) if artifact.path.endswith(".whl") else ()
-    return WantedFile(
-        artifact, parts.path, size if isinstance(size, int) else None, hashes.get("sha256"), f"{_pattern(artifact)}*", beside, hub=False
-    )
+    beside = (f"{target}.metadata",) if artifact.path.endswith(".whl") else ()
+    return WantedFile(artifact, target, size, sha256, f"{_pattern(artifact)}*", beside, hub=False)
 
 
 def reason_of(name: str) -> str:

@@ -2,8 +2,8 @@
 
     version: 1
     name: lab                      # of the pins; the file's stem where absent
-    models: [{id: acme/tiny-bert, revision: main, allow: ["*.safetensors"], ignore: ["onnx/"]}]
-    packages: [{requirements: requirements.txt, python: ["3.11"], platforms: [x86_64-manylinux_2_28]}]
+    models: [{id: acme/tiny-bert, revision: main, allow: ["*.safetensors"], ignore: ["onnx/"], ancestors: true}]
+    packages: [{requirements: requirements.txt, python: ["3.11"], platforms: [x86_64-manylinux_2_28]}, {lock: uv.lock}]
 
 Patterns are those of huggingface_hub's `snapshot_download`.
 """
@@ -14,10 +14,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from mirror.bundle.targets import known
 from mirror.core.errors import InputError, Malformed, Problem
 from mirror.core.nouns import Kind
 from mirror.decode import decode, load_yaml
@@ -31,12 +32,18 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
 
 @dataclass(frozen=True, slots=True)
 class RepoWant:
-    """Files of one repository. `allow` None is all of them; an empty list is none, as for `snapshot_download`."""
+    """Files of one repository. `allow` None is all of them; an empty list is none, as for `snapshot_download`.
+
+    `ancestors`: of a model also what it was made from, up to the root. `denied: skip` leaves out what policy denies, which
+    `tell` counts as refused.
+    """
 
     id: str
     revision: str = "main"
     allow: tuple[str, ...] | None = None
     ignore: tuple[str, ...] | None = None
+    ancestors: bool = False
+    denied: Literal["tell", "skip"] = "tell"
 
     @property
     def whole(self) -> bool:
@@ -46,13 +53,16 @@ class RepoWant:
 
 @dataclass(frozen=True, slots=True)
 class PackageWant:
-    """A closure of packages for each Python (`3.11`) and platform; none named: those of the machine that resolves.
+    """Packages for each Python (`3.11`) and platform.
 
-    `requirements` is the path of a requirements file, `requirement` one line of such a file; exactly one is given.
+    `requirements` is the path of a requirements file, `requirement` one line of such a file: all that they need, for the
+    machine that resolves where no Python and platform is named. `lock` is the path of a lock file: its files and no others,
+    all of them where none is named. Exactly one of the three is given.
     """
 
     requirements: str | None = None
     requirement: str | None = None
+    lock: str | None = None
     python: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
 
@@ -146,21 +156,27 @@ def _repository_faults(place: str, kind: Kind, row: RepoWant) -> Iterator[tuple[
         for index, pattern in enumerate(getattr(row, key) or ()):
             if not pattern:
                 yield f"{place}.{key}[{index}]", "an empty pattern matches nothing"
+    if row.ancestors and kind is not Kind.MODEL:
+        yield f"{place}.ancestors", "is for models; nothing is known of what others were made from"
 
 
 def _package_faults(place: str, row: PackageWant) -> Iterator[tuple[str, str]]:
-    if (row.requirements is None) == (row.requirement is None):
-        yield place, "takes either requirements (a file) or requirement (one line)"
+    if [row.requirements, row.requirement, row.lock].count(None) != 2:
+        yield place, "takes one of requirements (a file), requirement (one line) and lock (a file)"
     if row.requirement is not None and (fault := requirement_fault(row.requirement)):
         yield f"{place}.requirement", fault
-    if row.requirements is not None and (not row.requirements or "\0" in row.requirements):
-        yield f"{place}.requirements", "is not a path"
+    for key in ("requirements", "lock"):
+        path = getattr(row, key)
+        if path is not None and (not path or "\0" in path):
+            yield f"{place}.{key}", "is not a path"
     for index, version in enumerate(row.python):
         if not _PYTHON.fullmatch(version):
             yield f"{place}.python[{index}]", f"{version[:40]!r} is not a version such as '3.11'"
     for index, platform in enumerate(row.platforms):
         if not _PLATFORM.fullmatch(platform):
             yield f"{place}.platforms[{index}]", f"{platform[:60]!r} is not a platform such as linux or x86_64-manylinux_2_28"
+        elif row.lock is not None and not known(platform):
+            yield f"{place}.platforms[{index}]", f"{platform!r}: which wheels install there is not known; linux, windows, macos, or a triple of theirs"
 
 
 def requirement_fault(text: str) -> str:

@@ -47,6 +47,9 @@ class Heard:
     def planned(self, files: int, size: int) -> None:
         """Nothing is shown."""
 
+    def spared(self, size: int) -> None:
+        """Nothing is shown."""
+
     def came(self, count: int) -> None:
         """Nothing is shown."""
 

@@ -45,6 +45,52 @@ def stats(path: Path | None, as_json: bool) -> None:
 
 
 @command.command()
+@click.argument("artifact")
+@_JSON
+@click.pass_obj
+def show(path: Path | None, artifact: str, as_json: bool) -> None:
+    """Say how ARTIFACT (a package URL, `acme/x`, `acme/*`) came here: when, from where, whether it was public then, under what licence.
+
+    As the ledger has it from the first transfer on. Exit 1 where nothing is on record.
+    """
+    from mirror.core.acquisitions import Acquisition
+    from mirror.keeper.nouns import decoded
+    from mirror.policy.patterns import PatternSet, parse_pattern
+
+    named = PatternSet([parse_pattern(_pattern(artifact))])
+    rows = [decoded(Acquisition, row) for row in asked(path, "acquired", _beginning(artifact))]
+    rows = [row for row in rows if _matches(named, row.artifact)]
+    for row in rows:
+        if as_json:
+            click.echo(
+                json.dumps(
+                    {"artifact": str(row.artifact), "at": f"{row.at:%Y-%m-%dT%H:%M:%SZ}", **dict(row.detail())},
+                    ensure_ascii=False,
+                )
+            )
+            continue
+        stood = "public" if row.public else row.restriction or "not public"
+        licence = ", ".join(row.licenses or ()) or "no licence stated"
+        click.echo(
+            f"{row.at:%Y-%m-%d %H:%M}  {_size(row.size):>10}  {stood}  {licence}  {row.artifact}  from {row.upstream or 'the hub'}  {row.digest}"
+        )
+        for text in row.texts:
+            click.echo(f"{'':18}{text.path}: evidence {text.sha256}")
+    sys.exit(0 if rows else 1)
+
+
+def _matches(named: Any, artifact: Any) -> bool:
+    project = artifact.project
+    return named.find(project.ecosystem, project.kind, project.name, artifact.revision, artifact.path) is not None
+
+
+def _beginning(pattern: str) -> str:
+    """The part of a pattern before its first wildcard, as a package URL begins: in the hub's own case."""
+    text = pattern if pattern.startswith("pkg:") else f"pkg:huggingface/{pattern}"
+    return text.partition("*")[0].partition("@")[0].partition("?")[0].partition("#")[0]
+
+
+@command.command()
 @click.argument("pattern", required=False)
 @click.option("--reason", default="", help="Why; shown with the list.")
 @_JSON

@@ -47,7 +47,13 @@ class Display:
             self._bar.add_task(f"{files} files", total=size)
             self._bar.start()
         elif files:
-            self.note(f"{files} files to fetch, {readable(size)}")
+            self.note(f"{files} files wanted, {readable(size)}")
+
+    def spared(self, size: int) -> None:
+        """See `bundle.sync.Audience`."""
+        self._files, self._total, self._settled = self._files - 1, self._total - size, self._settled - 1
+        if self._bar is not None and self._bar.tasks:
+            self._bar.update(self._bar.tasks[0].id, total=self._total)
 
     def came(self, count: int) -> None:
         """See `bundle.sync.Audience`."""

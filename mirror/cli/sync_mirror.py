@@ -130,7 +130,7 @@ def _private(config: Config) -> Config:
     def named(name: str, row: HubConfig) -> HubConfig:
         return row if row.port is None else replace(row, port=None, hosts=row.hosts or (f"{name}.sync.localhost",))
 
-    return replace(config, listen=listen, hubs={name: named(name, row) for name, row in config.hubs.items()})
+    return replace(config, listen=listen, sync=(), hubs={name: named(name, row) for name, row in config.hubs.items()})
 
 
 @asynccontextmanager

@@ -230,6 +230,7 @@ class EventKind(StrEnum):
     ROUTE_REFUSED = "route_refused"  # a route that no rule can judge
     HUB_REFUSED = "hub_refused"  # the hub itself said no (gate, region, disabled); remembered with the bytes
     ENDED = "ended"  # the answer to request `subject` was ended short: rules that came into force refuse it
+    ACQUIRED = "acquired"  # an artifact's bytes came from upstream for the first time
     INTEGRITY = "integrity"  # upstream's bytes were not what was declared
     POLICY = "policy"  # a policy, catalogue or list became active, or failed to
     WAIVER = "waiver"  # a waiver was requested, signed, approved or rejected

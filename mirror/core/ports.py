@@ -117,6 +117,7 @@ class Source:
     size: int | None
     headers: tuple[tuple[str, str], ...] = ()
     restriction: str = ""
+    came_from: str | None = None  # once they came: the upstream's origin ("": from an address that it had named before)
 
 
 # --- the dialect --------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from mirror.list_wiring import lists_ready, pack_watch_of, told
 from mirror.lists.editions import store_of
 from mirror.policy.epoch import Epoch
 from mirror.proxy.rulebook import Rulebook
+from mirror.sync_wiring import scheduled_of
 from mirror.watch.lists import ListWatch, Outcome
 from mirror.watch.notices import watch_dates
 from mirror.web import ports
@@ -86,7 +87,9 @@ async def run(config: Config, named: Path | None, say: Callable[[Sequence[str]],
                 return 0
             starting.result()
             _feel(keeper, supervisor, metrics, config, opened)
-            say(greeting(config, url_of(holding[0].getsockname(), secure=config.listen.tls.cert is not None)))
+            url = url_of(holding[0].getsockname(), secure=config.listen.tls.cert is not None)
+            _schedule(keeper, config, metrics, url, opened)
+            say(greeting(config, url))
             await stopped
     finally:
         sockets.close(holding)
@@ -112,6 +115,15 @@ async def _opened(config: Config, metrics: Metrics, opened: AsyncExitStack) -> K
     opened.callback(removed, config.data / NAME)
     opened.push_async_callback(keeper.close)
     return keeper
+
+
+def _schedule(keeper: Keeper, config: Config, metrics: Metrics, url: str, opened: AsyncExitStack) -> None:
+    """Fetch what is wanted when it is due, once a node."""
+    syncs = scheduled_of(config, SystemClock(), metrics, url)
+    if syncs is not None:
+        keeper.syncs = syncs.standing
+        syncs.start()
+        opened.push_async_callback(syncs.close)
 
 
 def _feel(keeper: Keeper, supervisor: Supervisor, metrics: Metrics, config: Config, opened: AsyncExitStack) -> None:

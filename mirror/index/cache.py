@@ -50,6 +50,8 @@ class CacheTables:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._faults: dict[str, str] = {}
+        self._together: tuple[dict[str, dict[str, Any]], asyncio.Future[None]] | None = None
+        self._sought: tuple[set[str], asyncio.Future[dict[str, Row[Any]]]] | None = None
 
     @property
     def fault(self) -> str:
@@ -78,7 +80,7 @@ class CacheTables:
 
     async def get_entry(self, identity: str) -> Entry | None:
         """The entry of an artifact's identity, or None."""
-        row = await self._row(entries, row_key(identity))
+        row = await self._entry_row(row_key(identity))
         if row is None:
             return None
         try:
@@ -91,8 +93,8 @@ class CacheTables:
             return None
 
     async def put_entry(self, entry: Entry) -> None:
-        """Store or replace."""
-        await self._put(entries, entry_row(entry))
+        """Store or replace; together with those that come while another change is being made."""
+        await self._put_together(entry_row(entry))
 
     async def touch_entries(self, used: Mapping[str, datetime]) -> None:
         """Record last use, in batches."""
@@ -159,8 +161,61 @@ class CacheTables:
         self._faults.pop("read", None)
         return found
 
+    async def _entry_row(self, key: str) -> Row[Any] | None:
+        """As `_row`, together with those that are looked for while the way to the database is being opened."""
+        if self._sought is None:
+            self._sought = (set(), asyncio.ensure_future(self._look()))
+        keys, found = self._sought
+        keys.add(key)
+        return (await asyncio.shield(found)).get(key)
+
+    async def _look(self) -> dict[str, Row[Any]]:
+        keys: set[str] = set()
+        try:
+            async with self._database.read() as connection:
+                keys = self._asked()
+                rows = (await connection.execute(select(entries).where(entries.c.key.in_(sorted(keys))))).all()
+        except IndexDown as error:
+            self._failed("read", error)
+            return {}
+        finally:
+            if not keys:
+                self._asked()
+        self._faults.pop("read", None)
+        return {row.key: row for row in rows}
+
+    def _asked(self) -> set[str]:
+        waiting, self._sought = self._sought, None
+        return set() if waiting is None else waiting[0]
+
     async def _put(self, table: Table, row: Mapping[str, Any]) -> None:
         await self._change(self._database.upsert(table), [row])
+
+    async def _put_together(self, entry: dict[str, Any]) -> None:
+        """Many small files that land at the same time are one transaction: each alone would cost more than its file."""
+        if self._together is None:
+            self._together = ({}, asyncio.ensure_future(self._flush()))
+        rows, done = self._together
+        rows[entry["key"]] = entry
+        await asyncio.shield(done)
+
+    async def _flush(self) -> None:
+        rows: dict[str, dict[str, Any]] = {}
+        try:
+            async with self._database.write() as connection:
+                rows = self._taken()  # all that came until it was this writer's turn
+                await connection.execute(self._database.upsert(entries), [rows[key] for key in sorted(rows)])
+        except IndexDown as error:
+            self._failed("write", error)
+        else:
+            self._faults.pop("write", None)
+        finally:
+            if not rows:
+                self._taken()
+
+    def _taken(self) -> dict[str, dict[str, Any]]:
+        waiting, self._together = self._together, None
+        return {} if waiting is None else waiting[0]
 
     async def _change(self, statement: Any, batches: Iterable[Any]) -> None:
         """Execute `statement` with each batch of rows (None: as it is), all in one transaction."""

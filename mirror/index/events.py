@@ -9,6 +9,7 @@ import zstandard
 from sqlalchemy import delete, func, select
 
 from mirror.core.questions import OUTCOME_OF, OUTCOMES
+from mirror.index.acquisitions import restored_acquisitions
 from mirror.index.findings import restored
 from mirror.index.questions import LONGEST_ARTIFACT, LONGEST_TERM, Question, ancestor_terms, time_of
 from mirror.index.removal import removed
@@ -52,6 +53,7 @@ class EventTables:
                 if values:
                     await connection.execute(self._database.insert(table).on_conflict_do_nothing(), values)
             await restored(self._database, connection, records)
+            await restored_acquisitions(self._database, connection, records)
             await removed(self._database, connection, records, indexed_terms)
 
     async def last_sequence(self) -> int:

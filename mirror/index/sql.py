@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mirror.index.acquisitions import AcquisitionTable
 from mirror.index.bulk import BulkTables
 from mirror.index.cache import CacheTables
 from mirror.index.engine import Database, open_database
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class SqlIndex(CacheTables, HoldingTables, EventTables, TokenTable, FindingTable, TrafficTables, SummaryTables, BulkTables):
+class SqlIndex(
+    CacheTables, HoldingTables, EventTables, TokenTable, FindingTable, TrafficTables, SummaryTables, BulkTables, AcquisitionTable
+):
     """Everything that is kept in a database, on one.
 
     core.ports.DocumentIndex, EntryIndex, HoldingIndex, GrantIndex, PlaceIndex, EventIndex, core.tokens.TokenIndex,
-    core.findings.FindingIndex, core.traffic.TrafficIndex and core.questions.SummaryIndex.
+    core.findings.FindingIndex, core.traffic.TrafficIndex, core.questions.SummaryIndex and core.acquisitions.AcquisitionIndex.
     """
 
     def __init__(self, database: Database) -> None:
@@ -34,6 +37,7 @@ class SqlIndex(CacheTables, HoldingTables, EventTables, TokenTable, FindingTable
         TrafficTables.__init__(self, database)
         SummaryTables.__init__(self, database)
         BulkTables.__init__(self, database)
+        AcquisitionTable.__init__(self, database)
 
     @classmethod
     async def open(cls, url: str | None, data: Path) -> SqlIndex:

@@ -95,6 +95,18 @@ tokens = Table(
     Column("changed", BigInteger, nullable=False),
 )
 
+#: How files came, from the ledger's events; `artifact` is cut as in `events`, `record` is JSON.
+acquisitions = Table(
+    "acquisitions",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("artifact", String(500).with_variant(String(500, collation="C"), "postgresql"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("record", Text, nullable=False),
+    Index("acquisitions_by_artifact", "artifact", "seq"),
+)
+
 #: What reviewers found of matches on lists; `recorded` is 1 once the ledger has it.
 findings = Table(
     "findings",

@@ -12,8 +12,9 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from mirror.core.acquisitions import Acquisition, AcquisitionIndex
 from mirror.core.errors import LedgerDown, MirrorError
 from mirror.core.nouns import Digest
 from mirror.core.ports import Clock, Holding, HoldingIndex, Pin
@@ -25,12 +26,19 @@ from mirror.proxy.eviction import BATCH, Eviction, Pinned, by_worth
 from mirror.store.disk import DiskStore
 from mirror.store.scrub import ScrubbedFolder
 
+#: Most acquisitions in one answer.
+SHOWN: Final = 10_000
+
+
+class KeptIndex(HoldingIndex, AcquisitionIndex, Protocol):
+    """What the desk asks of the index."""
+
 
 class Desk:
     """The owner's side. Every value that goes in or out is plain JSON. Raises `IndexDown`, `OSError`."""
 
     def __init__(
-        self, data: Path, quota: int, index: HoldingIndex, store: DiskStore, eviction: Eviction, clock: Clock,
+        self, data: Path, quota: int, index: KeptIndex, store: DiskStore, eviction: Eviction, clock: Clock,
         found_damaged: Callable[[], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
         """`found_damaged` puts on the record what was set aside; without it the next start does."""
@@ -51,6 +59,10 @@ class Desk:
             "files": totals.blobs, "names": totals.entries, "pages": totals.documents, "unfinished_bytes": self._store.reserved,
             "pins": len(pins), "pinned_bytes": kept, "least_used": None if oldest is None else _second(oldest),
         }  # fmt: skip
+
+    async def acquired(self, prefix: str) -> list[Any]:
+        """How what begins with `prefix` (a package URL or the beginning of one) came here, by name; at most `SHOWN`."""
+        return [encoded(row) for row in await self._index.acquired(prefix, SHOWN)]
 
     async def pins(self) -> list[Any]:
         """All pins, the oldest first."""
@@ -106,7 +118,7 @@ class Desk:
             return Reply({"fault": str(error)})
 
 
-METHODS: Final = ("stats", "pins", "put_pin", "drop_pin", "evict", "damaged")
+METHODS: Final = ("acquired", "stats", "pins", "put_pin", "drop_pin", "evict", "damaged")
 
 
 class Asked:
@@ -127,6 +139,10 @@ class Asked:
         if "fault" in told:
             raise Faulty(told["fault"])
         return told["value"]
+
+    async def acquisitions_of(self, prefix: str) -> Sequence[Acquisition]:
+        """See `Desk.acquired`."""
+        return [decoded(Acquisition, row) for row in await self.call("acquired", prefix)]
 
     async def pins(self) -> Sequence[Pin]:
         """See `core.ports.PinIndex`."""

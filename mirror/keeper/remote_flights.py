@@ -172,7 +172,7 @@ class RemoteFlights:
         key, blob = value[0], _blob(value[1])
         source = self._sources.get(key)
         if blob is not None and source is not None:
-            await self.on_landed(key, blob, source)
+            await self.on_landed(key, blob, replace(source, came_from=value[2]))
         return Reply()
 
     async def _doubt(self, value: Any, _: bytes) -> Reply:

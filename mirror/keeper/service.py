@@ -113,6 +113,8 @@ class Keeper:
         self._retired: list[Any] = []
         self._measured: dict[Session, Any] = {}
         self.changed = asyncio.Event()
+        #: How scheduled syncs stand, for health.
+        self.syncs: Callable[[], Sequence[Mapping[str, Any]]] = list
         flights.on_landed, flights.on_fault, flights.on_ended = self._landed, self._faulty, self._ended
         flights.on_removed = self._removed
 
@@ -196,6 +198,7 @@ class Keeper:
             "sinks": self._ledger.delivered() if self._ledger.delivered is not None else [],
             "policy": {"digest": standing.policy, "epoch": standing.number, "problems": standing.problems},
             "workers": self.serving(),
+            "sync": list(self.syncs()),
         })  # fmt: skip
 
     async def measures(self, value: Any, _: bytes) -> Reply:
@@ -213,7 +216,7 @@ class Keeper:
     async def _landed(self, key: str, blob: Blob, source: Source) -> None:
         """Whoever asked for it joins its names to the bytes, before the last of them leave."""
         wanting = [one for one in self.workers() if key in one.airfield.keys]
-        await self._tell_all(wanting, "landed", [key, [blob.digest.hex, blob.size]])
+        await self._tell_all(wanting, "landed", [key, [blob.digest.hex, blob.size], source.came_from])
 
     async def _faulty(self, error: IntegrityError, hub: str) -> None:
         """No byte of the next fetch is given out before every worker knows where clients may hold wrong ones (P3)."""

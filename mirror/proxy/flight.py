@@ -256,6 +256,7 @@ class Flight:
             self._avoid = route.upstream
             self._faults.append(IntegrityError(self.key, str(declared), str(found)))
             return None
+        self.source = replace(self.source, came_from=route.upstream)
         return Blob(sums.digest(None), sums.position)
 
     async def _watch(self) -> None:

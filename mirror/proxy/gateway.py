@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol, runtime_checkable
 
+from mirror.core.acquisitions import AcquisitionIndex
 from mirror.core.actor import Actor, Credential
-from mirror.core.decision import Admission, Basis, Effect, EventKind, Mode, RequestInfo, Verdict
+from mirror.core.decision import Admission, Basis, EventKind, Mode, RequestInfo, Verdict
 from mirror.core.errors import IntegrityError, NotHere, Refused
 from mirror.core.facts import Facts
 from mirror.core.http import cache_status
-from mirror.core.nouns import Artifact, Blob, Document, DocumentKey, Project
-from mirror.core.ports import Answer, Ask, Body, Clock, EventIndex, Grant, GrantIndex, Hub, PlaceIndex, Source
+from mirror.core.nouns import Artifact, Blob, Document, DocumentKey, Project, Span
+from mirror.core.ports import Answer, Ask, Blobs, Body, Clock, EventIndex, Grant, GrantIndex, Hub, PlaceIndex, Source
 from mirror.policy.derive import derive
 from mirror.policy.epoch import Epoch
 from mirror.policy.evaluate import evaluate
 from mirror.policy.reach import reaching
 from mirror.policy.rules import Rule
+from mirror.proxy.acquired import MOST, Acquisitions
 from mirror.proxy.documents import Documents
 from mirror.proxy.flights import Transfers
+from mirror.proxy.judged import Judged, closed, kind_of, or_closed
 from mirror.proxy.recorder import Recorder
 from mirror.proxy.shelf import Shelf
 from mirror.proxy.substitutes import Substitutes
@@ -39,20 +42,6 @@ class Remembering(Protocol):
 
     def renew(self) -> None:
         """Forget it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """A verdict that is not on the record yet, with what it rests on."""
-
-    actor: Actor
-    artifact: Artifact
-    told: Facts
-    facts: Facts
-    needs: frozenset[str]
-    epoch: Epoch
-    verdict: Verdict
-    at: datetime
 
 
 class Gateway:
@@ -76,11 +65,12 @@ class Gateway:
         self._warm = WarmAnswers()
         self._hubs: dict[str, Hub] = {}
         self._underway = Underway(epoch, self._hubs, recorder, clock)
-        self._landing: dict[str, dict[str, tuple[Artifact, Source]]] = {}
+        self._landing: dict[str, dict[str, tuple[Artifact, Source, Facts, Credential | None]]] = {}
         self._issuer = object()
         self._behind: set[asyncio.Task[None]] = set()
         self.substitutes: Substitutes | None = None
         self.brought = 0  # how often something came into the index by another way than through here
+        self.acquisitions: Acquisitions | None = None
         flights.on_landed = self._landed
         flights.on_fault = self._fault
         flights.on_ended = self._ended
@@ -90,6 +80,19 @@ class Gateway:
         """From now on a refusal names what `index` has on record as served and is permitted to the same client."""
         self.substitutes = Substitutes(index, self._hubs)
         return self.substitutes
+
+    def keep_acquisitions(self, index: AcquisitionIndex, store: Blobs) -> Acquisitions:
+        """From now on what comes from upstream for the first time is written down; `index` says whether it is."""
+
+        async def read(artifact: Artifact, credential: Credential | None, facts: Facts) -> bytes:
+            body = await self._sought(artifact, credential, facts)
+            try:
+                return b"".join([part async for part in body.read(Span(0, MOST))])
+            finally:
+                await body.close()
+
+        self.acquisitions = Acquisitions(index, self.recorder, self._hubs, read, store.path)
+        return self.acquisitions
 
     def register(self, hub: Hub) -> None:
         """Add a hub under its instance name."""
@@ -193,16 +196,17 @@ class Gateway:
     async def hand_out(self, actor: Actor, artifact: Artifact, info: RequestInfo, *, facts: Facts) -> tuple[Admission, Body]:
         """`admit` and `open` in one, raising as they do: what is permitted is sought while the decision is being recorded."""
         judged = await self._judged(actor, artifact, facts)
-        sought = asyncio.create_task(self._sought(artifact, actor.credential)) if judged.verdict.effect.serves else None
+        serves = judged.verdict.effect.serves
+        sought = asyncio.create_task(self._sought(artifact, actor.credential, judged.told)) if serves else None
         try:
             admission = await self._recorded(judged, info)
         except BaseException:
             if sought is not None:
-                sought.add_done_callback(_closed)
+                sought.add_done_callback(closed)
             raise
         return admission, await self.open(admission, sought)
 
-    async def _judged(self, actor: Actor, artifact: Artifact, facts: Facts | None) -> _Judged:
+    async def _judged(self, actor: Actor, artifact: Artifact, facts: Facts | None) -> Judged:
         epoch = self._epoch()
         needs = epoch.policy.needs_by_ecosystem[artifact.project.ecosystem]
         if facts is None:
@@ -216,15 +220,15 @@ class Gateway:
             if instead is not None:
                 facts = replace(facts, alternatives=instead)
                 verdict = evaluate(epoch.policy, artifact, facts, actor, now)
-        return _Judged(actor, artifact, told, facts, needs, epoch, verdict, now)
+        return Judged(actor, artifact, told, facts, needs, epoch, verdict, now)
 
     async def _recorded(
-        self, judged: _Judged, info: RequestInfo, refusal: int | None = None, detail: tuple[tuple[str, object], ...] = ()
+        self, judged: Judged, info: RequestInfo, refusal: int | None = None, detail: tuple[tuple[str, object], ...] = ()
     ) -> Admission:
         actor, artifact, verdict, epoch = judged.actor, judged.artifact, judged.verdict, judged.epoch
         status = None if verdict.effect.serves else refusal
         recorded = await self.recorder.decision(
-            _kind(verdict), actor, artifact, judged.facts, verdict, epoch, info, detail if verdict.effect.serves else (), status,
+            kind_of(verdict), actor, artifact, judged.facts, verdict, epoch, info, detail if verdict.effect.serves else (), status,
             at=judged.at,
         )  # fmt: skip
         if not verdict.effect.serves:
@@ -343,7 +347,10 @@ class Gateway:
         """
         if admission.issuer is not self._issuer:
             raise TypeError("an Admission is made by Gateway.admit and by nothing else")
-        body = await (self._sought(admission.artifact, admission.actor.credential) if sought is None else _or_closed(sought))
+        if sought is None:
+            body = await self._sought(admission.artifact, admission.actor.credential, admission.basis.facts)
+        else:
+            body = await or_closed(sought)
         if isinstance(body, Attended):
             body.running = Running(self._underway, admission.basis)
         try:
@@ -367,8 +374,8 @@ class Gateway:
         if self._behind:
             await asyncio.wait(tuple(self._behind))
 
-    async def _sought(self, artifact: Artifact, credential: Credential | None) -> Body:
-        """The bytes of an artifact, for `open` alone (P1): from the store, else from a flight."""
+    async def _sought(self, artifact: Artifact, credential: Credential | None, facts: Facts) -> Body:
+        """The bytes of an artifact, for `open` and the evidence archive alone (P1): from the store, else from a flight."""
         with timed("rights"):
             source = await self._hubs[artifact.project.hub].locate(artifact, credential)
         blob = await self._shelf.find(artifact, source)
@@ -378,7 +385,7 @@ class Gateway:
         if self.offline:
             raise NotHere(str(artifact), offline=True)
         with timed("fetch"):
-            return await self._fly(artifact, source)
+            return await self._fly(artifact, source, facts, credential)
 
     async def standing(self, artifact: Artifact, source: Source) -> str:
         """`Cache-Status` for an answer to HEAD, which opens nothing: what a GET would find in the store (RFC 9211)."""
@@ -396,10 +403,10 @@ class Gateway:
         await self._shelf.used(artifact)
         return body
 
-    async def _fly(self, artifact: Artifact, source: Source) -> Body:
+    async def _fly(self, artifact: Artifact, source: Source, facts: Facts, credential: Credential | None) -> Body:
         sha256 = source.declared if source.declared and source.declared.algorithm == "sha256" else None
         key = str(sha256) if sha256 else artifact.identity
-        self._landing.setdefault(key, {})[artifact.identity] = (artifact, source)
+        self._landing.setdefault(key, {})[artifact.identity] = (artifact, source, facts, credential)
         try:
             return await self._flights.join(key, artifact.project.hub, source)
         finally:
@@ -411,34 +418,10 @@ class Gateway:
         self._landing.pop(key, None)
 
     async def _landed(self, key: str, blob: Blob, source: Source) -> None:
-        for artifact, wanted in self._landing.pop(key, {}).values():
+        for artifact, wanted, facts, credential in self._landing.pop(key, {}).values():
             await self._shelf.put(artifact, blob, wanted)
+            if self.acquisitions is not None and source.came_from is not None:
+                self.acquisitions.landed(artifact, blob, replace(wanted, came_from=source.came_from), facts, credential)
 
     async def _fault(self, error: IntegrityError, hub: str) -> None:
         await self.recorder.fault(error.what, error.declared, error.computed, hub)
-
-
-async def _or_closed(sought: asyncio.Task[Body]) -> Body:
-    """What is being sought; if nobody waits for it any more, it is closed when it comes."""
-    try:
-        return await asyncio.shield(sought)
-    except asyncio.CancelledError:
-        sought.add_done_callback(_closed)
-        raise
-
-
-def _closed(sought: asyncio.Task[Body]) -> None:
-    """Let go of bytes that nobody will read."""
-    if not sought.cancelled() and sought.exception() is None:
-        task = asyncio.get_running_loop().create_task(sought.result().close())
-        _closing.add(task)
-        task.add_done_callback(_closing.discard)
-
-
-_closing: Final[set[asyncio.Task[None]]] = set()
-
-
-def _kind(verdict: Verdict) -> EventKind:
-    if verdict.effect.serves:
-        return EventKind.ALLOWED
-    return EventKind.REFUSED if verdict.effect is Effect.DENY else EventKind.HELD

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 import structlog
 
 from mirror.audit.record import decision_json
+from mirror.core.acquisitions import Acquisition
 from mirror.core.actor import Actor
 from mirror.core.decision import Decision, Effect, Event, EventKind, RequestInfo, Verdict
 from mirror.core.errors import LedgerDown
@@ -254,6 +255,16 @@ class Recorder:
         await asyncio.sleep(GATHER)
         del self._gathering[key]
         await self._ledger.record(replace(event, count=count[0])).durable()
+
+    def now(self) -> datetime:
+        """The time that events are given."""
+        return self._clock.now()
+
+    async def acquired(self, acquisition: Acquisition) -> None:
+        """Record how an artifact came. Durable on return."""
+        subject, detail = str(acquisition.artifact), acquisition.detail()
+        event = Event(EventKind.ACQUIRED, acquisition.at, Actor(name="mirror"), subject=subject, detail=detail)
+        await self._ledger.record(event).durable()
 
     async def fault(self, what: str, declared: str, computed: str, hub: str) -> None:
         """Record that upstream's bytes were not what was declared. Durable on return."""

@@ -89,6 +89,9 @@ class Metrics:
         self.freed = Counter("mirror_evicted_bytes", "Bytes freed by removing files.", registry=self.registry)
         self.damaged = Counter("mirror_damaged_files", "Stored files that were not what they had been.", registry=self.registry)
         self.index_up = Gauge("mirror_index_up", "1 while the index's database answers.", registry=self.registry)
+        self.syncs = Counter("mirror_sync_runs", "Scheduled syncs that ended.", ("wants", "outcome"), registry=self.registry)
+        self.sync_age = Gauge("mirror_sync_age_seconds", "Time since the last scheduled sync ended.", ("wants",), registry=self.registry)
+        self.sync_failing = Gauge("mirror_sync_alarm", "1 while the last scheduled sync did not get all that is wanted.", ("wants",), registry=self.registry)
         self._children: dict[tuple[str, str, str, int, str], Answered] = {}
         self._refreshers: list[Callable[[], None]] = []
 
@@ -135,6 +138,13 @@ class Metrics:
             self.catalogue_age.set(condition.age.total_seconds() if condition.age is not None else 0)
             self.catalogue_alarm.set(int(condition.alarming))
 
+    def synced(self, runs: Iterable[tuple[str, tuple[str, float] | None]]) -> None:
+        """Tell how scheduled syncs stand: by name (outcome of the last run, seconds since); None for one that never ran."""
+        for name, last in runs:
+            if last is not None:
+                self.sync_age.labels(name).set(last[1])
+                self.sync_failing.labels(name).set(int(last[0] != "complete"))
+
     def before_reading(self, refresh: Callable[[], None]) -> None:
         """Have `refresh` set gauges just before each exposition."""
         self._refreshers.append(refresh)
@@ -161,7 +171,7 @@ class Metrics:
 
 _OF_LISTS: Final = {"mirror_catalogue_age_seconds": max, "mirror_catalogue_alarm": max, "mirror_list_entries": max, "mirror_list_age_seconds": max, "mirror_list_alarm": max}
 #: Gauges that say how the whole stands, not how much of it there is: how several processes make one value.
-_NOT_SUMS: Final = {"mirror_policy_problems": max, "mirror_policy_waiting": max, **_OF_LISTS, "mirror_ledger_checkpoint_records": max, "mirror_ledger_checkpoint_age_seconds": max, "mirror_ledger_on_reserve": max, "mirror_ledger_export_alarm": max, "mirror_ledger_sink_lag_records": max, "mirror_ledger_sink_lag_seconds": max, "mirror_ledger_sink_alarm": max, "mirror_policy_epoch": min, "mirror_ledger_up": min, "mirror_index_up": min}
+_NOT_SUMS: Final = {"mirror_policy_problems": max, "mirror_policy_waiting": max, **_OF_LISTS, "mirror_ledger_checkpoint_records": max, "mirror_ledger_checkpoint_age_seconds": max, "mirror_ledger_on_reserve": max, "mirror_ledger_export_alarm": max, "mirror_ledger_sink_lag_records": max, "mirror_ledger_sink_lag_seconds": max, "mirror_ledger_sink_alarm": max, "mirror_sync_age_seconds": max, "mirror_sync_alarm": max, "mirror_policy_epoch": min, "mirror_ledger_up": min, "mirror_index_up": min}
 
 
 def merged(now: Sequence[Any], retired: Sequence[Any]) -> bytes:

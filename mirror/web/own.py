@@ -97,6 +97,8 @@ class Own:
         `node` answers for all processes of a mirror that has several.
         """
         self._names_us, self._node = names_us, node
+        #: How scheduled syncs stand, where this process runs them.
+        self.syncs: Callable[[], Sequence[Mapping[str, Any]]] = list
         self._public_url = public_url
         self._gateway, self._index, self._ledger = gateway, index, ledger
         self._rulebook, self._metrics, self._status = rulebook, metrics, status
@@ -160,6 +162,7 @@ class Own:
             # A list that is old or held back is for people to look at; what it says of those on it still holds.
             "lists": [one.record() for one in self._rulebook.lists],
             "catalogue": None if self._rulebook.pack is None else self._rulebook.pack.record(),
+            "sync": self.syncs(),
             "rules": {"waiting": self._rulebook.waiting, "why": [str(problem) for problem in self._rulebook.problems[:20]]},
             "uptime_seconds": int(time.time() - self._status.started),
         }

@@ -51,7 +51,7 @@ def test_the_example_is_sound():
     text = (Path(__file__).parents[2] / "config" / "wants.yaml").read_text(encoding="utf-8")
     assert [row.id for row in parse(text, "wants.yaml").models] == ["acme/tiny-bert"]
     whole = parse(re.sub(r"(?m)^# (?=name|datasets|spaces|packages| )", "", text), "wants.yaml")
-    assert (whole.name, len(whole.datasets), len(whole.spaces), len(whole.packages)) == ("lab", 1, 1, 2)
+    assert (whole.name, len(whole.datasets), len(whole.spaces), len(whole.packages)) == ("lab", 1, 1, 3)
 
 
 HOSTILE = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -25,6 +26,10 @@ _CONFIG: Final = frozenset(["json", "yaml", "yml", "toml", "cfg", "ini", "jinja"
 _TOKENIZER_NAMES: Final = frozenset(
     ["tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"]
 )
+
+_LICENCE: Final = re.compile(r"(?:LICEN[CS]E|COPYING|NOTICE|USE_POLICY)(?:[._-][^/]*)?", re.IGNORECASE)
+#: Of a repository's licence files so many, and none longer (bytes): the evidence archive keeps them for good.
+_MOST, _LONGEST = 4, 256 * 1024
 
 
 def file_kind(path: str, kind: Kind = Kind.MODEL) -> FileKind:
@@ -112,6 +117,15 @@ def repository_facts(page: RepoPage) -> Facts:
         direct_urls=Fact((), source, "A"),
         names=Fact((owner,) if slash else (), source, "D"),
         evidence=(page.document.digest.hex,),
+    )
+
+
+def licence_files(page: RepoPage) -> tuple[str, ...]:
+    """The files at the root of a repository that hold its licence, of which a few are kept as evidence."""
+    return tuple(
+        sorted(path for path, file in page.files.items() if _LICENCE.fullmatch(path) and (file.size or 0) <= _LONGEST)[
+            :_MOST
+        ]
     )
 
 

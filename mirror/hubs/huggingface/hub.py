@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from mirror.core.acquisitions import Publication
 from mirror.core.decision import EventKind
 from mirror.core.errors import HubSaysNo, MirrorError, UpstreamError, UpstreamGarbage
 from mirror.core.facts import Fact, Facts
@@ -17,7 +18,7 @@ from mirror.hubs.huggingface.ancestry import Ancestry
 from mirror.hubs.huggingface.derived import DerivedRoutes
 from mirror.hubs.huggingface.directory import DirectoryRoutes
 from mirror.hubs.huggingface.events import EventRoutes
-from mirror.hubs.huggingface.facts import file_facts, repository_facts, with_scans
+from mirror.hubs.huggingface.facts import file_facts, licence_files, repository_facts, with_scans
 from mirror.hubs.huggingface.files import FileRoutes, file_headers
 from mirror.hubs.huggingface.git import GitRoutes
 from mirror.hubs.huggingface.large import permit
@@ -37,6 +38,7 @@ from mirror.hubs.huggingface.xet_facade import XetRoutes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from aiohttp import web
 
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
 #: Facts for which the ancestors must be walked.
 _LINEAGE: Final = frozenset({"ancestors", "ancestor", "origin", "lineage"})
+_PUBLISHED: Final = 256
 _NOTED: Final = frozenset({"gated", "private", "disabled", "region"})
 _REGION: Final = frozenset({"blocked_countries", "upstream.blocks_client"})
 
@@ -66,6 +69,7 @@ class HuggingFaceHub:
         self.access = Access(gateway, upstream, options)
         self._ancestry = Ancestry(gateway, self.pages, options)
         self._asking: set[asyncio.Task[None]] = set()
+        self._published: dict[str, Publication] = {}  # by the page's digest: it has thousands of files, and each asks
         self._scans = Scans(gateway, self.pages, options)
         self._refused = RefusedRoutes(self)
         files = FileRoutes(self)
@@ -102,6 +106,19 @@ class HuggingFaceHub:
         )  # fmt: skip
         headers = tuple(file_headers(page, file).items())
         return Source(bearer.on(ask), file.declared, file.size, headers, page.restriction)
+
+    async def publication(self, artifact: Artifact, credential: Credential | None, path: Path | None) -> Publication:
+        """See `core.acquisitions.Publishing`: what the judging page of the file's commit says, and its licence files."""
+        page = await self.page_of(artifact, credential)
+        if (known := self._published.get(page.document.digest.hex)) is not None:
+            return known
+        stated = repository_facts(page).license
+        texts = tuple((name, page.artifact(name)) for name in licence_files(page))
+        found = Publication(page.public, None if stated is None else stated.value, texts, self.options.upstream_origins[0])
+        while len(self._published) >= _PUBLISHED:
+            self._published.pop(next(iter(self._published)))
+        self._published[page.document.digest.hex] = found
+        return found
 
     async def profile(self, artifact: Artifact, credential: Credential | None, needs: frozenset[str]) -> Profile:
         """See `proxy.substitutes.Profiling`. Raises `HubSaysNo` for what not everybody may see, unless with a credential."""

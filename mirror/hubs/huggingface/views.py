@@ -84,6 +84,8 @@ class ViewRoutes:
             if "left-out" in call.request.headers.get("Prefer", ""):  # RFC 7240; `mirror sync` must know what it will not get
                 staying = {_text(row, "rfilename") for row in kept}
                 data["leftOut"] = [path for row in rows if (path := _text(row, "rfilename")) not in staying]
+        if "ancestors" in call.request.headers.get("Prefer", ""):
+            data["ancestors"] = await self._ancestors(page, call)
         return json_page(call, data, {"X-Repo-Commit": page.commit}, warning)
 
     async def tree(self, call: Call) -> web.StreamResponse:
@@ -201,6 +203,15 @@ class ViewRoutes:
     async def _page(self, call: Call, revision: str | None) -> RepoPage:
         repo = parse_repo(call.match["repo"], kind_of(call.match.groupdict()))
         return await self._hub.pages.repository(repo, revision, call.actor.credential)
+
+    async def _ancestors(self, page: RepoPage, call: Call) -> list[dict[str, Any]]:
+        """Everything that a model was made from, nearest first, by all evidence that rules have. Raises `Pending`."""
+        facts = await self._hub.shared_facts(page, call.actor.credential, frozenset({"ancestors"}), ())
+        walk = facts.ancestors.value if facts.ancestors is not None else None
+        return [
+            {"id": one.project.name, "of": one.child.name, "relation": one.relation, "evidence": one.evidence, "confidence": one.confidence, "missing": one.missing}
+            for one in walk or ()
+        ]
 
     async def _rows(
         self, call: Call, page: RepoPage, told: Any, warning: tuple[str, str] | None

@@ -29,6 +29,7 @@ from mirror.hubs.pypi.documents import (
 )
 from mirror.hubs.pypi.facts import page_facts
 from mirror.hubs.pypi.inquiry import Inquiry
+from mirror.hubs.pypi.licences import Licences
 from mirror.hubs.pypi.made import MadeMetadata
 from mirror.hubs.pypi.paths import METADATA
 
@@ -99,7 +100,7 @@ class Sheet:
         return self.document.header("x-pypi-last-serial")
 
 
-class PypiHub:
+class PypiHub(Licences):
     """`core.ports.Hub` for one package index. Callers' credentials are never sent to it: pages are the same for all."""
 
     def __init__(self, settings: Settings, gateway: Gateway, osv: OsvBook | None = None) -> None:

@@ -1,4 +1,4 @@
 """Alembic revisions, shipped with the program."""
 
 #: The newest revision; a database that names it needs nothing.
-HEAD = "0006"
+HEAD = "0008"
