@@ -36,6 +36,7 @@ class Pages:
 
     checkpoints: list[tuple[Checkpoint, str]] = field(default_factory=list)
     records: list[bytes] = field(default_factory=list)
+    copied: list[int] = field(default_factory=list)  # of each checkpoint, how many records stand before it
     previous: str = GENESIS
     size: int = 0
     lines: int = 0
@@ -46,6 +47,11 @@ class Pages:
     def newest(self) -> Checkpoint | None:
         """The checkpoint that was made last."""
         return self.checkpoints[-1][0] if self.checkpoints else None
+
+    def after(self, number: int) -> int:
+        """The sequence of the record that was copied last before this checkpoint was kept; -1 if there is none."""
+        count = self.copied[number]
+        return int(json.loads(self.records[count - 1])["seq"]) if count else -1
 
 
 def read(path: Path) -> Pages:
@@ -72,6 +78,7 @@ def _take(pages: Pages, line: bytes) -> bool:
         pages.previous = digest
         if row.keys() == {"at", "note", "prev"}:
             pages.checkpoints.append((Checkpoint.read(row["note"].encode()), str(row["at"])))
+            pages.copied.append(len(pages.records))
         elif row.keys() == {"prev", "record"}:
             pages.records.append(row["record"].encode() + b"\n")
         else:
@@ -173,6 +180,7 @@ class Book:
         """Keep a checkpoint, durable on return. Raises `OSError`."""
         self._append({"at": at, "note": one.note.data.decode()})
         self.pages.checkpoints.append((one, at))
+        self.pages.copied.append(len(self.pages.records))
         self._show(one)
 
     def _append(self, row: dict[str, str]) -> None:

@@ -6,20 +6,23 @@ import re
 import sys
 from binascii import hexlify, unhexlify
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from mirror.audit.chain import NOTHING, Fault, Head, follow_link, plain_link, read_link
 from mirror.audit.record import commitment
-from mirror.audit.segments import Segment, is_written, lines, read_head, segments
+from mirror.audit.segments import Segment, is_written, lines, read_head, segment, segments
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_PERSONAL: Final = re.compile(r"personal-([0-9]{12,})\.jsonl\Z")
 #: A line of a personal file, byte for byte as it is written: what the commitment covers is the part as it stands.
 _PART: Final = re.compile(rb'\{"part":(\{.*\}),"salt":"([0-9a-f]{32})","seq":(0|[1-9][0-9]{0,15})\}\n\Z')
 _OPENS: Final = b'{"part":{'
+_ASTRAY: Final = "a part out of order or of no record"
 #: Stands after the last part of a file.
 _END: Final = (sys.maxsize, b"")
 
@@ -50,12 +53,14 @@ def check(directory: Path, since: Head = NOTHING, seen: Seen | None = None) -> C
     claimed = read_head(directory)
     known = segments(directory)
     if not known and not (directory / "head").exists():
-        return Checked(Head())
+        return _with_strays(directory, Checked(Head()), live=live)
     head, erased, unfinished = since, 0, ""
     claims = -1 if claimed is None else claimed.count
     passed = claimed == head or 0 <= claims < since.count
     later = [one for one in known if one.first > since.count]
     known = [*[one for one in known if one.first <= since.count][-1:], *later]
+    if not known and since.count:
+        return Checked(Head(), Fault(0, "missing: there is no segment"))
     for number, current in enumerate(known):
         is_last = number == len(known) - 1
         if current.first != head.count and (number or current.first > head.count):
@@ -69,7 +74,27 @@ def check(directory: Path, since: Head = NOTHING, seen: Seen | None = None) -> C
             walk.fault = Fault(head.count, unfinished, current.path.name)
         if walk.fault is not None:
             return Checked(head, walk.fault, erased)
-    return Checked(head, None if passed else _head_fault(claimed, head), erased, unfinished)
+    found = Checked(head, None if passed else _head_fault(claimed, head), erased, unfinished)
+    return _with_strays(directory, found, live=live) if passed else found
+
+
+def _with_strays(directory: Path, found: Checked, *, live: bool) -> Checked:
+    """What was found, or a personal file to which no segment belongs; that of the next segment may be there before it."""
+    if not directory.is_dir():
+        return found
+    count, firsts = found.head.count, {one.first for one in segments(directory)}
+    names = (_PERSONAL.match(path.name) for path in directory.iterdir())
+    for first in sorted({int(match[1]) for match in names if match} - firsts):
+        stray = segment(directory, first)
+        if first == count:
+            walk = _Walk(stray, found.head, live=live, seen=None)
+            walk.check_rest(count)
+            found = replace(found, fault=walk.fault, unfinished=found.unfinished or walk.unfinished)
+        elif first < count or not live:
+            found = replace(found, fault=Fault(first, "no segment begins with this record", stray.personal.name))
+        if found.fault is not None:
+            break
+    return found
 
 
 def _head_fault(claimed: Head | None, head: Head) -> Fault:
@@ -95,6 +120,7 @@ class _Walk:
         self._kept: bytes | None = None
         self._part: tuple[int, bytes] | None = None
         self._from = head.count if self._skip else -1
+        self._lacks: int | None = None  # the record whose part was last found erased
 
     def run(self, claims: int) -> None:
         """Walk to the end, or to the first fault; `claimed` is the head after `claims` records where it was passed."""
@@ -118,7 +144,10 @@ class _Walk:
             if seen is not None:
                 seen(line, leaf)
         else:
-            self._check_rest(count)
+            if self._skip:
+                self.fault = Fault(count - self._skip, "the ledger ends here, and its checkpoint does not", self._current.path.name)
+            else:
+                self.check_rest(count)
         self.head = Head(count, leaf.decode())
 
     def _link(self, line: bytes, left: int, head: Head) -> tuple[bytes, bytes] | None:
@@ -158,7 +187,7 @@ class _Walk:
         if not self._advance(sequence):
             return False
         if self._part is None or self._part[0] > sequence:
-            self.erased += 1
+            self.erased, self._lacks = self.erased + 1, sequence
             return True
         if self._part[1] != expected:
             self._fault_in_personal(sequence, "the personal part is not the one that was sealed")
@@ -181,18 +210,38 @@ class _Walk:
             if owner < self._from:
                 continue
             if owner < sequence:
-                self._fault_in_personal(owner, "a part out of order or of no record")
+                self._fault_in_personal(owner, _ASTRAY)
                 return False
             self._part = (owner, commitment(bytes.fromhex(found[2].decode()), found[1]).encode())
         return True
 
-    def _check_rest(self, count: int) -> None:
-        """Parts are written first: some without a record are what a crash, or a running mirror, leaves."""
-        if self._from >= 0 and not self._advance(count):
-            return
-        is_left = self._part not in (None, _END) or next(self._parts, None) is not None
-        if is_left and not self._live:
+    def check_rest(self, count: int) -> None:
+        """Parts are written first: those of the next records, as far as they got, are what a crash or a running mirror leaves.
+
+        So they begin with record `count` and go up by one, until bytes that are no line of a part; none is of a record that was
+        written. Where the last record has no part, such bytes could be that part, damaged: then they are a fault.
+        """
+        read = () if self._part is None or self._part == _END else (self._part[0],)
+        owners = chain(read, map(_owner, self._parts))
+        following, has_last, torn = count, self._lacks != count - 1, False
+        for owner in owners:
+            if 0 <= owner < self._from == following == count and not torn:
+                has_last = owner == count - 1  # of a record that is taken for verified
+            elif owner == following:
+                following += 1
+            elif 0 <= owner < count or not (torn or self._live or (owner < 0 and (has_last or following > count))):
+                self._fault_in_personal(*((owner, _ASTRAY) if owner >= 0 else (count, "a damaged line")))
+                return
+            else:
+                torn = True
+        if (torn or following > count) and not self._live:
             self.unfinished = f"{self._current.personal.name}: personal parts of records that were never written"
 
     def _fault_in_personal(self, sequence: int, what: str) -> None:
         self.fault = Fault(sequence, what, self._current.personal.name)
+
+
+def _owner(line: bytes) -> int:
+    """The record of which a line of a personal file is; -1 of what is no such line."""
+    found = _PART.match(line)
+    return -1 if found is None else int(found[3])

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from mirror.audit.ledger import SegmentLedger
     from mirror.audit.outlets import Exporter
+    from mirror.audit.tree import Node
     from mirror.core.ports import Clock
 
 _LOG = structlog.get_logger("mirror.audit")
@@ -115,13 +116,18 @@ class Checkpointer:
         size, root_now = self._ledger.tree.root()
         node = nodes(self._ledger.directory, size, root_now)
         known = list(self._known())
-        if any(one.size <= size and judge(one, self.book.custody, size, node).wrong for _, one in known):
+        if any(one.size <= size and self._wrong(one, size, node) for _, one in known):
             node = rebuilt(self._ledger.directory, size)  # the tree's files may be what is damaged: the segments are the truth
             if any(root(nodes(self._ledger.directory, size, root_now), one.size) != root(node, one.size) for _, one in known if one.size <= size):
                 _LOG.warning("tree_made_again", reason="a file of the tree was damaged")
                 self._ledger.tree.remake()
-        judged = ((source, one, judge(one, self.book.custody, size, node).wrong) for source, one in known)
+        judged = ((source, one, self._wrong(one, size, node)) for source, one in known)
         return [Conflict(source, one, wrong) for source, one, wrong in judged if wrong]
+
+    def _wrong(self, one: Checkpoint, size: int, node: Node) -> str:
+        """What speaks against a checkpoint. Of our own newest it is known which gaps had been owned up to when it was signed."""
+        pages = self.book.pages
+        return judge(one, self.book.custody, size, node, pages.after(-1) if one is pages.newest else None).wrong
 
     def _known(self) -> Iterable[tuple[str, Checkpoint]]:
         if (newest := self.book.pages.newest) is not None:

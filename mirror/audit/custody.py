@@ -127,10 +127,18 @@ class Custody:
                 return era.sequence, "the key's statement is of another history than the records before it"
         return None
 
-    def gap_of(self, one: Checkpoint) -> Gap | None:
-        """The gap that a checkpoint of another history falls into, if somebody owned up to it."""
+    def gap_of(self, one: Checkpoint, after: int = -1) -> Gap | None:
+        """The gap that a checkpoint of another history falls into, if somebody owned up to it - behind the record `after`."""
         known = any(one.note.signed_by(era.verifier) for era in self.eras)
-        return next((gap for gap in self.gaps if gap.digest == one.digest or (known and gap.since < one.size <= gap.published)), None)
+        gaps = [gap for gap in self.gaps if gap.sequence > after]
+        return next((gap for gap in gaps if gap.digest == one.digest or (known and gap.since < one.size <= gap.published)), None)
+
+    def gap_of_lost_key(self, one: Checkpoint) -> Gap | None:
+        """The gap into which a checkpoint of this ledger falls that no key of it has signed: the records that named its key may be lost."""
+        ours = {(era.verifier.name, era.verifier.id) for era in self.eras}
+        if one.origin != self.origin or any((name, identity) in ours for name, identity, _ in one.note.signatures):
+            return None
+        return next((gap for gap in self.gaps if gap.since < one.size <= gap.published), None)
 
 
 def _era(sequence: int, detail: Mapping[str, Any]) -> Era:
@@ -145,17 +153,30 @@ def _era(sequence: int, detail: Mapping[str, Any]) -> Era:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """How a checkpoint stands to a ledger. `wrong` is empty where it is of its history; `gap` where that was owned up to."""
+    """How a checkpoint stands to a ledger. `wrong` is empty where it is of its history; `gap` where it is not and that was owned up to.
+
+    `unknown_key` says that it was signed by none of the ledger's keys, so that nothing more is known of it.
+    """
 
     wrong: str = ""
     gap: Gap | None = None
+    unknown_key: bool = False
 
 
-def judge(one: Checkpoint, custody: Custody, size: int, node: Node) -> Judgement:
-    """Compare a checkpoint with a ledger of `size` records: the same log, signed by its key, the same beginning."""
+def judge(one: Checkpoint, custody: Custody, size: int, node: Node, after: int | None = None) -> Judgement:
+    """Compare a checkpoint with a ledger of `size` records: the same log, signed by its key, the same beginning.
+
+    `after` is of a checkpoint that the ledger itself has kept: the last record about a key or a gap (-1: none) that was there when
+    it was signed. A gap owned up to by then does not excuse it. None where it was kept elsewhere.
+    """
     wrong = _contradicts(one, custody, size, node)
-    gap = custody.gap_of(one) if wrong else None
-    return Judgement("" if gap else wrong, gap)
+    if not wrong:
+        return Judgement()
+    if (gap := custody.gap_of(one, -1 if after is None else after)) is not None:
+        return Judgement("", gap)
+    if after is None and (gap := custody.gap_of_lost_key(one)) is not None:
+        return Judgement("", gap, unknown_key=True)
+    return Judgement(wrong)
 
 
 def _contradicts(one: Checkpoint, custody: Custody, size: int, node: Node) -> str:

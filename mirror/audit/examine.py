@@ -170,13 +170,16 @@ def _judge(
     custody, size = seen.custody, found.head.count
     _keys(found, custody, node, key)
     found.checkpoints, highest = len(pages.checkpoints), 0
-    for source, one in [*((book.FILE, one) for one, _ in pages.checkpoints if one.size > found.since or one is pages.newest), *foreign]:
-        judged = judge(one, custody, size, node)
+    kept = [(book.FILE, one, number) for number, (one, _) in enumerate(pages.checkpoints) if one.size > found.since or one is pages.newest]
+    for source, one, number in [*kept, *((source, one, None) for source, one in foreign)]:
+        judged = judge(one, custody, size, node, None if number is None else pages.after(number))
         if judged.wrong and found.fault is None:
             found.fault = Fault(min(one.size, size), f"the checkpoint {judged.wrong}", source)
         elif judged.gap is not None:
-            found.remarks.append(f"{source}: the checkpoint of {one.size} records is of the history that record {judged.gap.sequence} says was lost")
-        elif source == book.FILE and not judged.wrong:
+            of = f"is of the history that record {judged.gap.sequence} says was lost"
+            unknown = "is signed by a key of the lost records, which cannot be checked here"
+            found.remarks.append(f"{source}: the checkpoint of {one.size} records {unknown if judged.unknown_key else of}")
+        elif number is not None and not judged.wrong:
             if one.size < highest and found.fault is None:
                 found.fault = Fault(one.size, f"a checkpoint of {one.size} records follows one of {highest}", source)
             highest = found.signed = one.size

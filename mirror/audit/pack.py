@@ -19,13 +19,14 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.audit import book, evidence, verify_decision, verify_keys, verify_pack
+from mirror.audit import book, evidence, verify_decision, verify_keys, verify_pack, verify_removed
 from mirror.audit.chain import read_link
 from mirror.audit.custody import Custody
 from mirror.audit.evidence import Citations, held
 from mirror.audit.notes import Verifier
 from mirror.audit.pack_pages import pages_of, rested_on
 from mirror.audit.pack_range import Range, at_of, flanks, numbered, range_of
+from mirror.audit.pack_removed import leave_of
 from mirror.audit.pack_text import README
 from mirror.audit.pack_timeline import Timeline
 from mirror.audit.segments import lines, read_head, read_personal, segments
@@ -103,15 +104,17 @@ def make_pack(ledger: Path, target: Path, wish: Wish, sources: Sources, now: dat
         raise InputError([Problem("trust.signing_key", "", "is not the key that the ledger names: `mirror ledger verify` tells more")])
     head = read_head(ledger)
     since, until = instant(wish.since), instant(wish.until)
-    span = range_of(ledger, since, until, head.count if head is not None else 0)
+    count = head.count if head is not None else 0
+    span = range_of(ledger, since, until, count)
     if span is None:
         raise InputError([Problem(str(ledger), "", f"has no record from {since} to before {until}")])
-    one, node = _checkpoint(ledger, pages, custody, span)
+    leave = leave_of(ledger, span, count)
+    one, node = _checkpoint(ledger, pages, custody, max(span.stop, *(sequence + 1 for sequence in leave)) if leave else span.stop)
     draft = _Draft(target.with_name(f".{target.name}.{secrets.token_hex(4)}"))
     target.parent.mkdir(parents=True, exist_ok=True)
     draft.folder.mkdir(mode=0o700)
     try:
-        manifest = _filled(draft, ledger, (span, one, node, custody, pages), wish, sources)
+        manifest = _filled(draft, ledger, (span, one, node, custody, pages), wish, sources, leave)
         data = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True).encode() + b"\n"
         (draft.folder / verify_pack.MANIFEST).write_bytes(data)
         (draft.folder / SIGNATURE).write_bytes(signed_off(verify_pack.KIND, verify_pack.MANIFEST, data, sources.key, now))
@@ -131,22 +134,22 @@ def _book(ledger: Path) -> tuple[book.Pages, Custody]:
     return pages, custody
 
 
-def _checkpoint(ledger: Path, pages: book.Pages, custody: Custody, span: Range) -> tuple[Checkpoint, Node]:
-    """The first checkpoint that covers the range and is of this history: also after more was recorded and signed, the same one."""
+def _checkpoint(ledger: Path, pages: book.Pages, custody: Custody, stop: int) -> tuple[Checkpoint, Node]:
+    """The first checkpoint that covers the records before `stop` and is of this history: also after more was recorded and signed, the same one."""
     for one, _ in pages.checkpoints:
         key = custody.in_force(one.size)
-        if one.size >= span.stop and key is not None and one.note.signed_by(key):
+        if one.size >= stop and key is not None and one.note.signed_by(key):
             node = nodes(ledger, one.size, one.root)
             if root(node, one.size) == one.root:
                 return one, node
-    raise NotCovered(f"no checkpoint covers record {span.stop - 1}")
+    raise NotCovered(f"no checkpoint covers record {stop - 1}")
 
 
 _Place = tuple[Range, "Checkpoint", "Node", Custody, book.Pages]
 
 
-def _filled(draft: _Draft, ledger: Path, place: _Place, wish: Wish, sources: Sources) -> dict[str, Any]:
-    """Every file but the manifest and its signature; gives the manifest."""
+def _filled(draft: _Draft, ledger: Path, place: _Place, wish: Wish, sources: Sources, leave: set[int]) -> dict[str, Any]:
+    """Every file but the manifest and its signature; gives the manifest. `leave` are the records that permit what is gone."""
     span, one, node, custody, pages = place
     citations, timeline = Citations(), Timeline()
     left, right = flanks(node, span, one.size)
@@ -160,7 +163,8 @@ def _filled(draft: _Draft, ledger: Path, place: _Place, wish: Wish, sources: Sou
     for name, data in pages_of(timeline, (instant(wish.since), instant(wish.until)), sources.read, sources.noted, custody):
         draft.put(name, data)
     beside = [span.first - 1] * bool(span.first) + [span.stop] * (span.stop < one.size)
-    wanted = {*beside, *(sequence for sequence in rested_on(timeline, sources.read) if not span.first <= sequence < span.stop)}
+    rests = leave | rested_on(timeline, sources.read)
+    wanted = {*beside, *(sequence for sequence in rests if not span.first <= sequence < span.stop)}
     draft.stream("context.jsonl", _context(ledger, wanted, pages, one, node))
     lost = _evidence(draft, citations, sources.read)
     draft.put("verify_pack.py", program().encode())
@@ -214,8 +218,9 @@ def _personal(ledger: Path, span: Range) -> Iterator[bytes]:
 def _context(ledger: Path, wanted: set[int], pages: book.Pages, one: Checkpoint, node: Node) -> Iterator[bytes]:
     """Records from outside the range with their paths to the root; of later ones, which are about keys, without."""
     rows = {json.loads(line)["seq"]: line for line in pages.records}
-    for sequence in sorted(wanted - rows.keys()):
-        rows[sequence] = next(line for _, line in numbered(ledger, sequence, sequence + 1))
+    lacking = wanted - rows.keys()
+    if lacking:
+        rows |= {sequence: line for sequence, line in numbered(ledger, min(lacking), max(lacking) + 1) if sequence in lacking}
     for sequence, line in sorted(rows.items()):
         path = [part.hex() for part in inclusion(node, sequence, one.size)] if sequence < one.size else None
         yield canonical({"path": path, "record": line.decode().rstrip("\n")}) + b"\n"
@@ -243,8 +248,10 @@ def program() -> str:
     cited = "\n\n".join(inspect.getsource(one).rstrip() + "\n" for one in (evidence.cited_by, evidence.cited_within)).rstrip()
     signing = inspect.getsource(verify_keys)
     signing = signing[signing.index("# --- keys and signatures") :].rstrip()
+    removed = inspect.getsource(verify_removed)
+    removed = removed[removed.index("# --- what was removed") :].rstrip()
     digest = f"_DIGEST = re.compile({evidence._DIGEST.pattern!r})"  # noqa: SLF001 - its own text goes with the function's
-    return _SHARED.sub(lambda _: f"{keys}\n\n\n{signing}\n\n\n{digest}\n\n\n{cited}\n\n", inspect.getsource(verify_pack))
+    return _SHARED.sub(lambda _: f"{keys}\n\n\n{signing}\n\n\n{removed}\n\n\n{digest}\n\n\n{cited}\n\n", inspect.getsource(verify_pack))
 
 
 def _finish(folder: Path, target: Path) -> None:

@@ -41,7 +41,8 @@ HOW TO READ IT
 
 A record with `decision` is an answer: `effect`, `rules`, `sentence`, the facts with source and confidence, and the digests of
 what it was judged by. `repeated` counts further answers to the decision that it names. Where a record is nothing but `leaf`,
-`prev` and `seq`, its retention had ended; its place is proven, its content is gone. Times are UTC. A span takes the records
+`prev` and `seq`, its retention had ended; its place is proven, its content is gone. That it might go is said by records that were
+sealed before (`classes`: which are short-lived) and after its time (`counts`: what goes, and its sums). Times are UTC. A span takes the records
 from its first moment to before its last; where the clock was set back, records between them that bear other times are in it too.
 
 An edition's age is counted from the day on which it came (`fetched_at`), and from the date that it bears itself (`stated`). A list

@@ -92,14 +92,38 @@ class Wrong(Exception):
     """What does not hold."""
 
 
-#: Canonical JSON (RFC 8785) of values without floats.
-CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+#: JSON as it is written here, in the order of the names as they come, and by code points.
+PLAIN = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+SORTED = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+def unhexed(text: str) -> bytes:
+    """What is written in hex, lower case: there is one spelling of each."""
+    found = bytes.fromhex(text)
+    if found.hex() != text:
+        raise Wrong("is not written in hex of lower case")
+    return found
+
+
+def canonical(value: Any) -> str:
+    """Canonical JSON (RFC 8785) of values without floats."""
+    text = SORTED(value)
+    if text.isascii() or len(text.encode("utf-16-le", "surrogatepass")) == 2 * len(text):
+        return text
+    return PLAIN(in_order(value))  # beyond the basic plane the order of code points is not that of UTF-16
+
+
+def in_order(value: Any) -> Any:
+    """Names sorted by UTF-16 (RFC 8785 section 3.2.3)."""
+    if isinstance(value, dict):
+        return {name: in_order(value[name]) for name in sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))}
+    return [in_order(one) for one in value] if isinstance(value, list) else value
 
 
 def read_record(record: str) -> tuple[dict[str, Any], bytes]:
     """A sealed record, and its leaf hash: SHA-256(0x00 || the record without its `leaf`), which the record names too."""
     fields = json.loads(record)
-    if CANONICAL(fields) != record:
+    if canonical(fields) != record:
         raise Wrong("the record is not canonical JSON (RFC 8785)")
     # In canonical JSON nothing but short texts stands behind `leaf`, so that it can be cut out as it stands there.
     before, found, after = record.rpartition(',"leaf":"' + fields["leaf"] + '"')
@@ -157,14 +181,18 @@ def signature_in(note: str, name: str, identity: bytes) -> tuple[bytes, bytes]:
 
 # --- one proof ---------------------------------------------------------------------------------------------------------
 
+FORMAT = "entrepot-ledger-proof/1"
+
 
 def check(proof: dict[str, Any], trusted: str | None) -> tuple[bytes, bytes, bytes]:
     """Everything, in order; gives what was signed, the signature and the key. Raises `Wrong`."""
+    if proof["format"] != FORMAT:
+        raise Wrong(f"is no proof of this format ({FORMAT})")
     leaf = leaf_of(proof["record"])
     index, size = proof["index"], proof["size"]
     if json.loads(proof["record"])["seq"] != index:
         raise Wrong("the record stands elsewhere than the proof says")
-    root = root_of(leaf, index, size, [bytes.fromhex(one) for one in proof["path"]])
+    root = root_of(leaf, index, size, [unhexed(one) for one in proof["path"]])
     name, identity, public = key_of(trusted or proof["key"])
     text, signature = signature_in(proof["checkpoint"], name, identity)
     origin, signed_size, signed_root = text.decode().split("\n")[:3]
@@ -174,8 +202,7 @@ def check(proof: dict[str, Any], trusted: str | None) -> tuple[bytes, bytes, byt
         raise Wrong("the signature of the checkpoint does not hold")
     part = proof.get("personal")
     if part is not None:
-        canonical = json.dumps(part["part"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        found = "sha256:" + hashlib.sha256(bytes.fromhex(part["salt"]) + canonical.encode()).hexdigest()
+        found = "sha256:" + hashlib.sha256(unhexed(part["salt"]) + canonical(part["part"]).encode()).hexdigest()
         if json.loads(proof["record"])["personal"] != found:
             raise Wrong("the personal part is not the one that was sealed")
     return text, signature, public

@@ -10,7 +10,7 @@ Checked are: the signature of the manifest (DSSE, Ed25519: RFC 8032) under KEY o
 SHA-256 of every file, and that there is no other; each record's leaf, its place and its link to the one before; that the
 records are the whole of their range in the tree (RFC 6962, RFC 9162) of which the checkpoint (C2SP) was signed; every other
 checkpoint and every key; each record from outside the range; that everything which the records cite is there with its
-digest; and, where they are in the pack, the personal parts.
+digest; that records of which only the leaf is left might go; and, where they are in the pack, the personal parts.
 
 Each fault is a line on standard error. Exit 0: it holds. 1: it does not. 2: it cannot be read.
 """
@@ -24,8 +24,10 @@ import json
 import re  # noqa: F401 - what is shared has use for it
 import sys
 import tarfile
+from array import array  # noqa: F401 - as `re`
 from collections import Counter
 from contextlib import contextmanager
+from datetime import datetime, timedelta  # noqa: F401 - as `re`
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
 
 # [what is shared with other programs; it stands here in full in the copy that lies in a pack]
 from mirror.audit.evidence import cited_by, cited_within
-from mirror.audit.verify_decision import Wrong, ed25519_holds, key_of, read_record, root_of
+from mirror.audit.verify_decision import Wrong, canonical, ed25519_holds, key_of, read_record, root_of, unhexed
 from mirror.audit.verify_keys import UNREADABLE, Keys, envelope_of, noted
+from mirror.audit.verify_removed import Removed
 
 # [end of what is shared]
 
@@ -188,7 +191,7 @@ def check_context(pack: Pack, size: int, root: bytes, report: Report) -> tuple[K
             is_stub = row["record"].startswith('{"leaf":"')
             record, leaf = read_stub(row["record"]) if is_stub else read_record(row["record"])
             there[record["seq"]] = record
-            if row["path"] is not None and root_of(leaf, record["seq"], size, [bytes.fromhex(one) for one in row["path"]]) != root:
+            if row["path"] is not None and root_of(leaf, record["seq"], size, [unhexed(one) for one in row["path"]]) != root:
                 raise Wrong(f"record {record['seq']}: its path does not lead to the root of the checkpoint")
             if row["path"] is None and record["seq"] < size:
                 raise Wrong(f"record {record['seq']}: has no path to the root of the checkpoint")
@@ -217,8 +220,9 @@ class Walk:
     def __init__(self, pack: Pack, tree: Mapping[str, Any], report: Report) -> None:
         self._pack, self._report = pack, report
         self.first, self.stop, self.size = tree["first"], tree["stop"], tree["size"]
-        self._left, self._right = ([bytes.fromhex(one) for one in tree[side]] for side in ("left", "right"))
+        self._left, self._right = ([unhexed(one) for one in tree[side]] for side in ("left", "right"))
         self.edge, self.expired, self.ends = Edge(), 0, ("", "")
+        self.removed = Removed(self.first)
         self.cited: dict[str, tuple[int, str]] = {}
         self.roots: dict[int, bytes] = {}
         self._parts = pack.rows("personal.jsonl") if "personal.jsonl" in pack.names else iter(())
@@ -262,6 +266,7 @@ class Walk:
             if before and record["prev"] != before:
                 raise Wrong("its prev is not the leaf of the record before")
             self.edge.add(0, leaf)
+            self.removed.take(record)
             self._read(record) if not is_stub else None
         except Wrong as error:
             raise Wrong(f"record {sequence}: {error}") from None
@@ -276,8 +281,7 @@ class Walk:
             self.cited.setdefault(digest, (record["seq"], what))
         self._next_part(record["seq"])
         if self._part is not None and self._part["seq"] == record["seq"]:
-            part = json.dumps(self._part["part"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-            found = "sha256:" + hashlib.sha256(bytes.fromhex(self._part["salt"]) + part.encode()).hexdigest()
+            found = "sha256:" + hashlib.sha256(unhexed(self._part["salt"]) + canonical(self._part["part"]).encode()).hexdigest()
             if found != record["personal"]:
                 self._report.fault("personal.jsonl", f"record {record['seq']}: the personal part is not the one that was sealed")
             self._part = None
@@ -367,11 +371,16 @@ def check(pack: Pack, given: list[str], report: Report) -> list[str]:
             raise Wrong("these are not the records of which the checkpoint was signed")
         check_others(others, keys, walk, report)
         check_edges(manifest, walk, there, report)
+        for sequence in there:
+            if sequence < size:  # what lies behind it is not shown to be of this ledger
+                walk.removed.tell(there[sequence])
+        for said in walk.removed.faults():
+            report.fault("records.jsonl", said)
     evidence = 0
     with blamed(report, "evidence.jsonl"):
         evidence = check_evidence(pack, walk.cited, report)
     if walk.expired:
-        report.notes.append(f"of {walk.expired} records only the leaf is left: that their retention had ended is not checked here")
+        report.notes.append(f"of {walk.expired} records only the leaf is left: what was sealed before calls each short-lived, and its time was over")
     count = walk.stop - walk.first
     return [
         f"{count} records, {walk.first} to {walk.stop - 1}, from {walk.ends[0]} to {walk.ends[1]}: whole, in order, and unchanged since they were sealed",

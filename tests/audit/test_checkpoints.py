@@ -414,10 +414,13 @@ async def test_set_back_and_recovered(house):
     assert found.fault is None
     assert f"out: the checkpoint of {long.size} records is of the history that record {short.size} says was lost" in found.remarks
     key, other = MachineKey(house.home / "signing.key").current(), Ed25519PrivateKey.generate()
-    for signer, excused in ((key, True), (other, False)):
-        text = checkpoint_text(ORIGIN, long.size - 1, bytes(32))
+    unchecked = f"x: the checkpoint of {long.size - 1} records is signed by a key of the lost records, which cannot be checked here"
+    for signer, size, excused in ((key, long.size - 1, True), (other, long.size - 1, True), (other, short.size, False), (other, long.size + 1, False)):
+        text = checkpoint_text(ORIGIN, size, bytes(32))
         made = Checkpoint.read(signed(text, (Verifier.of(ORIGIN, signer), signer)).data)
-        assert (examine(house.ledger, foreign=[("x", made)]).fault is None) is excused
+        found = examine(house.ledger, foreign=[("x", made)])
+        assert (found.fault is None) is excused
+        assert (unchecked in found.remarks) is (excused and signer is other)
 
 
 async def test_records_lost_behind_the_own_checkpoints(house):

@@ -16,8 +16,9 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +30,7 @@ NAMED = re.compile(r"(segment|personal)-([0-9]{12,})\.jsonl")
 HEAD = re.compile(rb"([0-9]{16,}) ([0-9a-f]{64})\n")
 DECIMAL = re.compile(r"0|[1-9][0-9]*")
 ALWAYS = {"seq", "at", "kind", "actor", "count", "personal", "prev", "leaf"}
+STUB = {"leaf", "prev", "seq"}
 
 
 class Fault(Exception):
@@ -233,6 +235,13 @@ class Note:
     further: tuple[str, ...]
     signatures: tuple[tuple[str, bytes, bytes], ...]
 
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.whole.encode()).hexdigest()
+
+    def names(self, key: Key) -> bool:
+        return any((name, number) == (key.name, key.id) for name, number, _ in self.signatures)
+
     def is_signed_by(self, key: Key) -> bool:
         mine = [raw for name, number, raw in self.signatures if (name, number) == (key.name, key.id)]
         return bool(mine) and all(signed(key.public, self.text.encode(), raw) for raw in mine)
@@ -265,8 +274,12 @@ def note_of(whole: str) -> Note:
 
 
 def sealed(line: bytes) -> tuple[dict[str, Any], bytes]:
-    """A record and its leaf hash; ValueError if the line is not what was sealed."""
+    """A record, or the stub that was left of one, and its leaf hash; ValueError if the line is not what was sealed."""
     record = parsed(line)
+    if record.keys() == STUB:
+        if type(record["seq"]) is not int or not all(isinstance(record[name], str) and HEX.fullmatch(record[name]) for name in ("leaf", "prev")):
+            raise ValueError("has not the fields of a stub")
+        return record, bytes.fromhex(record["leaf"])
     if (
         not ALWAYS <= record.keys()
         or record.keys() - ALWAYS - {"decision", "subject", "detail"}
@@ -311,6 +324,7 @@ class Ledger:
     notes: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     erased: int = 0
+    removed: int = 0
 
     def read(self, name: str) -> bytes | None:
         path = self.folder / name
@@ -395,6 +409,7 @@ def check_personal(ledger: Ledger) -> None:
         if first not in begins and first != count:
             raise Fault(name, first, "no segment begins with this record")
         end, before = next((later for later in begins if later > first), count), first - 1
+        is_last, following = first >= max(begins, default=0), count
         rows = list(_rows(name, (ledger.folder / name).read_bytes()))
         for place, (line, whole) in enumerate(rows):
             try:
@@ -404,11 +419,13 @@ def check_personal(ledger: Ledger) -> None:
             except ValueError as error:
                 seq, stated = -1, str(error)
             if before < seq < end:
-                if ledger.records[seq]["personal"] != stated:
+                if ledger.records[seq].get("personal") != stated:
                     raise Fault(name, seq, "the record commits to another personal part")
                 found, before = found + 1, seq
-            elif end == count and (before == count - 1 or seq == count) and not _recorded(rows[place:], count):
-                ledger.remarks.append(f"{name}: what a crash left of records that were never written")
+            elif is_last and seq == following:
+                following += 1  # its record was never written
+            elif is_last and seq < 0 and (before == count - 1 or following > count) and not _recorded(rows[place:], count):
+                ledger.remarks.append(f"{name}: what a crash left of lines")
                 break
             else:
                 raise Fault(
@@ -416,14 +433,16 @@ def check_personal(ledger: Ledger) -> None:
                     seq if seq >= 0 else before + 1,
                     "is out of place" if seq >= 0 else f"the line after that of {before}: {stated}",
                 )
+        if following > count:
+            ledger.remarks.append(f"{name}: what a crash left of records that were never written")
     ledger.erased = count - found
 
 
 def _recorded(rows: list[tuple[bytes, bool]], count: int) -> bool:
     """Whether there is a line of a record that was written."""
-    for line, _ in rows:
+    for line, whole in rows:
         try:
-            if _personal(line)[0] < count:
+            if whole and _personal(line)[0] < count:
                 return True
         except ValueError:
             continue
@@ -452,6 +471,8 @@ def check_keys(ledger: Ledger, tree: Tree) -> None:
     """Each key signs for the records before its own, and so does the one before it unless that was lost."""
     file = "segments"
     for seq, record in enumerate(ledger.records):
+        if record.keys() == STUB:
+            continue
         detail = record.get("detail", {})
         if record["kind"] == "recovered" and "gap" in detail:
             ledger.gaps.append(detail["gap"])
@@ -551,7 +572,13 @@ def _copied(
     if not missing or missing.pop(0) != seq:
         raise Fault("checkpoints", seq, "the copy of a record is not where it belongs")
     gap = record.get("detail", {}).get("gap")
-    return [row for row in waiting if not (gap and gap["since"] < row[0].size <= gap["published"])]
+    return [row for row in waiting if not (gap and _excused(ledger, gap, row[0]))]
+
+
+def _excused(ledger: Ledger, gap: dict[str, Any], note: Note) -> bool:
+    """The note that showed the gap, or one of a key of this ledger whose size lies in it."""
+    mine = any(note.is_signed_by(key) for _, key in ledger.keys)
+    return bool(gap["digest"] == note.digest or (mine and gap["since"] < note.size <= gap["published"]))
 
 
 def check_kept(ledger: Ledger, tree: Tree, path: Path) -> None:
@@ -569,9 +596,112 @@ def check_kept(ledger: Ledger, tree: Tree, path: Path) -> None:
         try:
             check_note(ledger, tree, note, str(path))
         except Fault:
-            if not any(gap["since"] < note.size <= gap["published"] for gap in ledger.gaps):
+            if any(_excused(ledger, gap, note) for gap in ledger.gaps):
+                ledger.remarks.append(f"{path}: the checkpoint of {note.size} records is of a history that was lost")
+                continue
+            foreign = not any(note.names(key) for _, key in ledger.keys)
+            ours = note.origin in [key.name for _, key in ledger.keys]
+            if not (foreign and ours and any(gap["since"] < note.size <= gap["published"] for gap in ledger.gaps)):
                 raise
-            ledger.remarks.append(f"{path}: the checkpoint of {note.size} records is of a history that was lost")
+            ledger.remarks.append(f"{path}: the key of the checkpoint of {note.size} records was lost with them: it cannot be checked here")
+
+
+# --- records that were removed ---
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What a `classes` record says: when, of which records, and which of them are short-lived."""
+
+    at: str
+    since: int
+    until: int
+    short: bytes
+
+    def named(self, bits: bytes) -> Iterator[int]:
+        return (seq for seq in range(self.since, self.until) if bits[(seq - self.since) // 8] >> (seq - self.since) % 8 & 1)
+
+
+def check_removed(ledger: Ledger) -> None:
+    """Each stub is one that `classes`, sealed before, calls short-lived and that `counts` names, after its time and no hold against it."""
+    said: dict[int, Classes] = {}
+    holds: dict[str, dict[str, Any]] = {}
+    permitted: set[int] = set()
+    decided = {record["decision"]["id"]: record for record in ledger.records if record.get("kind") != "repeated" and "decision" in record}
+    for seq, record in enumerate(ledger.records):
+        kind = record.get("kind")
+        try:
+            if kind == "classes":
+                said[seq] = _classes(record, max((one.until for one in said.values()), default=0))
+                home = record["detail"]["home"]
+                for number in said[seq].named(said[seq].short):
+                    if _is_long(ledger.records[number], decided, home):
+                        raise ValueError(f"calls record {number} short-lived, which it is not")
+            elif kind == "hold":
+                _hold(holds, record["detail"])
+            elif kind == "counts":
+                permitted |= _counted(record, said)
+                if any(_keeps(hold, row) for hold in holds.values() for row in record["detail"]["rows"]):
+                    raise ValueError("removes what a hold keeps")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Fault("segments", seq, f"{kind}: {error}") from None
+    gone = {seq for seq, record in enumerate(ledger.records) if record.keys() == STUB}
+    if gone - permitted:
+        raise Fault("segments", min(gone - permitted), "is gone, and no record permits that")
+    ledger.removed = len(gone)
+
+
+def _classes(record: dict[str, Any], before: int) -> Classes:
+    detail = record["detail"]
+    found = Classes(record["at"], detail["since"], detail["until"], bytes.fromhex(detail["short"]))
+    if not before <= found.since < found.until <= record["seq"] or len(found.short) != (found.until - found.since + 7) // 8:
+        raise ValueError("is of records that it cannot be of")
+    return found
+
+
+def _is_long(record: dict[str, Any], decided: dict[str, dict[str, Any]], home: list[str]) -> bool:
+    """Whether a record is certainly not short-lived. Of one that is gone nothing is known, nor of a repeat whose decision is gone."""
+    if record.keys() == STUB:
+        return False
+    if record["kind"] == "repeated":
+        return record["subject"] in decided and _is_long(decided[record["subject"]], decided, home)
+    decision, actor = record.get("decision", {}), record["actor"]
+    plain = record["kind"] == "allowed" and "detail" not in record and decision.get("would") in ("allow", "warn") and decision["matches"] == []
+    known: Iterable[str] = home or actor.get("jurisdictions", [])
+    return not plain or any("exception" in rule for rule in decision["rules"]) or not actor["country"] or actor["country"] not in known
+
+
+def _counted(record: dict[str, Any], said: dict[int, Classes]) -> set[int]:
+    """What a `counts` record permits to be gone; ValueError."""
+    found: set[int] = set()
+    for one in record["detail"]["removed"]:
+        classes, bits = said[one["classes"]], bytes.fromhex(one["removed"])
+        if len(bits) != len(classes.short) or any(bit & ~short for bit, short in zip(bits, classes.short, strict=True)):
+            raise ValueError("removes what is not called short-lived")
+        past = [other.at for number, other in said.items() if number <= one["classes"] and other.at <= record["at"]]
+        sealed = classes.at if classes.at > record["at"] else max(past)
+        if datetime.fromisoformat(sealed) + timedelta(seconds=record["detail"]["allows"]) > datetime.fromisoformat(record["at"]):
+            raise ValueError("removes records before their time")
+        found.update(classes.named(bits))
+    return found
+
+
+def _hold(holds: dict[str, dict[str, Any]], detail: dict[str, Any]) -> None:
+    known = detail["id"] in holds
+    if detail["outcome"] == "added" and not known:
+        holds[detail["id"]] = detail
+    elif detail["outcome"] == "lifted" and known:
+        del holds[detail["id"]]
+    else:
+        raise ValueError("is of a hold that was not there")
+
+
+def _keeps(hold: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Whether a row of counts certainly has records that the hold covers."""
+    begins, ends = (hold.get("since") or "")[:10], (hold.get("until") or "")[:10]
+    named = not hold.get("artifact") or row["artifact"].startswith(tuple(hold["artifact"]))
+    named = named and (not hold.get("publisher") or row["publisher"] in hold["publisher"])
+    return bool(named and not hold.get("actor") and (not begins or begins < row["day"]) and (not ends or row["day"] < ends))
 
 
 def verify(folder: Path, keys: list[str], kept: list[Path]) -> Ledger:
@@ -583,6 +713,7 @@ def verify(folder: Path, keys: list[str], kept: list[Path]) -> Ledger:
     tree = Tree(ledger.leaves)
     check_tree(ledger, tree)
     check_keys(ledger, tree)
+    check_removed(ledger)
     check_checkpoints(ledger, tree)
     for text in keys:
         if text not in [key.text for _, key in ledger.keys]:
@@ -599,8 +730,12 @@ def verify_proof(raw: bytes, key: str | None) -> dict[str, Any]:
         proof = json.loads(
             raw.decode("utf-8"), object_pairs_hook=_object, parse_float=_refused, parse_constant=_refused
         )
+        if proof["format"] != "entrepot-ledger-proof/1":
+            raise ValueError("is no proof of this format")
         record, leaf = sealed(proof["record"].encode())
         seq = record["seq"]
+        if record.keys() == STUB:
+            raise ValueError("is of a record that is gone")
         note, signer = note_of(proof["checkpoint"]), key_of(key or proof["key"])
         if (
             type(proof["index"]) is not int
@@ -656,6 +791,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "head": head,
                 "root": root,
                 "erased": ledger.erased,
+                "removed": ledger.removed,
                 "checkpoints": len(ledger.notes),
             }
         )
