@@ -10,12 +10,13 @@ import structlog
 
 from mirror.audit.book import FILE, Book
 from mirror.audit.custody import MADE, REPLACED, ROTATED, judge
+from mirror.audit.ledger import SELF
 from mirror.audit.notes import NAME, Checkpoint, Verifier, checkpoint_text, signed
 from mirror.audit.outlets import ExportFailed, Outlet
 from mirror.audit.tiles import nodes, rebuilt
 from mirror.audit.tree import root
 from mirror.core.canonical import instant
-from mirror.core.decision import EventKind
+from mirror.core.decision import Event, EventKind
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -232,6 +233,11 @@ class Checkpointer:
         await self._record(EventKind.KEY, detail)
         self._key = key
         return verifier
+
+    async def tell(self, kind: EventKind, subject: str, detail: Mapping[str, object]) -> int:
+        """Record what was done with a ledger, durable on return; gives the record's sequence. Raises `LedgerDown`."""
+        event = Event(kind, self._clock.now(), SELF, subject=subject, detail=tuple(sorted(detail.items())))
+        return (await self._ledger.record(event).durable()).sequence
 
     async def _record(self, kind: EventKind, detail: Mapping[str, object]) -> None:
         sealed = await self._ledger.record_own(kind, detail).durable()

@@ -54,11 +54,16 @@ class NotCovered(MirrorError):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked for: records of `since` (inclusive) to `until` (exclusive), and whether with who asked."""
+    """What is asked for: records of `since` (inclusive) to `until` (exclusive), and whether with who asked.
+
+    With `span` the records are these by number (`carry`), and the moments say no more than what they bear. `files` go into the pack besides.
+    """
 
     since: datetime
     until: datetime
     personal: bool = False
+    span: Range | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +109,8 @@ def make_pack(ledger: Path, target: Path, wish: Wish, sources: Sources, now: dat
         raise InputError([Problem("trust.signing_key", "", "is not the key that the ledger names: `mirror ledger verify` tells more")])
     head = read_head(ledger)
     since, until = instant(wish.since), instant(wish.until)
-    count = head.count if head is not None else 0
-    span = range_of(ledger, since, until, count)
+    count = wish.span.stop if wish.span is not None else head.count if head is not None else 0
+    span = wish.span or range_of(ledger, since, until, count)
     if span is None:
         raise InputError([Problem(str(ledger), "", f"has no record from {since} to before {until}")])
     leave = leave_of(ledger, span, count)
@@ -167,6 +172,8 @@ def _filled(draft: _Draft, ledger: Path, place: _Place, wish: Wish, sources: Sou
     wanted = {*beside, *(sequence for sequence in rests if not span.first <= sequence < span.stop)}
     draft.stream("context.jsonl", _context(ledger, wanted, pages, one, node))
     lost = _evidence(draft, citations, sources.read)
+    for name, data in wish.files.items():
+        draft.put(name, data)
     draft.put("verify_pack.py", program().encode())
     draft.put("README.txt", README.encode())
     return {
@@ -174,6 +181,7 @@ def _filled(draft: _Draft, ledger: Path, place: _Place, wish: Wish, sources: Sou
         "from": instant(wish.since), "to": instant(wish.until), "personal": wish.personal,
         "records": {"first": span.first, "count": span.stop - span.first, "outside": span.outside},
         "checkpoint": {"size": one.size, "root": one.root.hex()}, "lost": lost, "files": dict(sorted(draft.files.items())),
+        **({"span": verify_pack.BY_NUMBER} if wish.span is not None else {}),
     }  # fmt: skip
 
 

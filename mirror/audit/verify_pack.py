@@ -45,6 +45,7 @@ from mirror.audit.verify_removed import Removed
 FORMAT = "entrepot-audit-pack/1"
 KIND = "application/vnd.entrepot.audit-pack+json"
 MANIFEST, SIGNATURE = "manifest.json", "manifest.dsse.json"
+BY_NUMBER = "sequence"
 
 
 class Pack:
@@ -320,7 +321,10 @@ def check_evidence(pack: Pack, cited: Mapping[str, tuple[int, str]], report: Rep
 
 
 def check_edges(manifest: Mapping[str, Any], walk: Walk, there: Mapping[int, Any], report: Report) -> None:
-    """That the range is the one of its dates: the records beside it lie outside."""
+    """That the range is the one of its dates: the records beside it lie outside. One that was asked for by number has no dates."""
+    if manifest.get("span") == BY_NUMBER:
+        report.notes.append(f"the range is records {walk.first} to {walk.stop - 1} by number, and not those of a span of time")
+        return
     beside = [walk.first - 1] if walk.first else []
     beside += [walk.stop] if walk.stop < walk.size else []
     for sequence in beside:

@@ -17,7 +17,7 @@ from mirror.core.errors import InputError, Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mirror.audit.pack import Wish
+    from mirror.audit.pack import Sources, Wish
     from mirror.config import Config
 
 
@@ -84,9 +84,22 @@ def _wish(start: str, end: str, *, personal: bool) -> Wish:
 
 def _made(config: Config, target: Path, wish: Wish) -> dict[str, Any]:
     """The pack; where no checkpoint covers its records yet, one is made first, by the mirror if it runs."""
-    from mirror import __version__
-    from mirror.audit.pack import NotCovered, Sources, make_pack
+    from mirror.audit.pack import NotCovered, make_pack
     from mirror.cli.ledger_proof import asked
+    from mirror.ledger_wiring import ledger_folder
+
+    ledger, sources = ledger_folder(config), sources_of(config)
+    try:
+        return make_pack(ledger, target, wish, sources, datetime.now(UTC))
+    except NotCovered:
+        asyncio.run(asked(config, "checkpoint"))
+        return make_pack(ledger, target, wish, sources, datetime.now(UTC))
+
+
+def sources_of(config: Config) -> Sources:
+    """What a pack of this mirror is made from. Raises `InputError` where there is no ledger, or no key to sign with."""
+    from mirror import __version__
+    from mirror.audit.pack import Sources
     from mirror.ledger_wiring import ledger_folder, machine_key_of
     from mirror.lists.editions import store_of
     from mirror.store.archive import EvidenceArchive
@@ -106,9 +119,4 @@ def _made(config: Config, target: Path, wish: Wish) -> dict[str, Any]:
         sources = [one.name if "://" in one.name else Path(one.name).name for one in kept.files]  # no path of this machine
         return {"stated": stated, "entries": kept.entries, "sources": sources}
 
-    sources = Sources(EvidenceArchive(config.data / "evidence").read, noted, key, __version__)
-    try:
-        return make_pack(ledger, target, wish, sources, datetime.now(UTC))
-    except NotCovered:
-        asyncio.run(asked(config, "checkpoint"))
-        return make_pack(ledger, target, wish, sources, datetime.now(UTC))
+    return Sources(EvidenceArchive(config.data / "evidence").read, noted, key, __version__)

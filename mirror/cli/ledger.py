@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mirror.cli.holders import holders
+from mirror.cli.ledger_adopt import adopt, adopted
 from mirror.cli.ledger_expire import erase, expire
 from mirror.cli.ledger_export import export
-from mirror.cli.ledger_proof import checkpoint, prove, recover, rotate, verify
+from mirror.cli.ledger_proof import checkpoint, folder_of, prove, recover, rotate, verify
 from mirror.cli.ledger_query import query
 from mirror.cli.ledger_sinks import sinks
 from mirror.cli.ledger_who import who
@@ -42,16 +43,17 @@ def command() -> None:
 @click.option("-n", "--lines", "count", type=click.IntRange(min=0), default=10, show_default=True, help="How many.")
 @click.option("-f", "--follow", is_flag=True, help="Go on as events are recorded.")
 @view_option
+@click.option("--of", "of", metavar="NAME", help="Of an adopted ledger (`mirror ledger adopted`).")
 @_JSON
 @_CONFIG
 @click.pass_context
-def tail(ctx: click.Context, count: int, follow: bool, view: str | None, as_json: bool, path: Path | None) -> None:
+def tail(ctx: click.Context, count: int, follow: bool, view: str | None, of: str | None, as_json: bool, path: Path | None) -> None:
     """Print the last events, oldest first; without who asked, unless a view is open."""
     from mirror.audit.segments import Reader, read_head
 
     config = _load(ctx, path)
     shown = people_shown(config, view, "ledger tail", {"lines": count})
-    directory = _directory(config)
+    directory = _directory(config) if of is None else folder_of(config, of)
     head = read_head(directory)
     if head is None and not follow:
         raise InputError([Problem(str(directory), "", "there is no ledger here")])
@@ -93,5 +95,5 @@ def _line(record: Mapping[str, Any]) -> str:
     return "  ".join(part for part in parts if part)
 
 
-for one in (query, export, verify, prove, checkpoint, rotate, recover, sinks, holders, lookback, expire, erase, views, who):
+for one in (query, export, verify, prove, checkpoint, rotate, recover, sinks, holders, lookback, expire, erase, views, who, adopt, adopted):
     command.add_command(one)

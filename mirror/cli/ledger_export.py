@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
+from mirror.cli.ledger_carry import carried, check_options
 from mirror.cli.ledger_query import CSV_COLUMNS, harmless, row_of
 from mirror.cli.views import closed, people_shown, view_option
 from mirror.core.errors import InputError, Problem
@@ -44,26 +45,38 @@ class _Span:
 @click.option("--proofs", is_flag=True, help="JSON Lines only: each record as `mirror ledger prove` writes it, with its path to a signed root.")
 @click.option("--personal", is_flag=True, help="With who asked, as far as that was not erased.")
 @view_option
+@click.option("--carry", is_flag=True, help="Records and import receipts for the mirror that sends bundles here, to be taken in there by `mirror ledger adopt`.")
+@click.option("--last", type=click.Path(path_type=Path, exists=True), help="With --carry: from where this acknowledgement, or this earlier carry, ends; else from the last carry that was made, or the record of --since.")
+@click.option("--json", "as_json", is_flag=True, help="With --carry: what was written, as JSON.")
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="A file, which is replaced when all is written; else standard output.")
 @click.option("-c", "--config", "path", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file.")
 @click.pass_context
 def export(
-    ctx: click.Context, start: str, end: str | None, form: str, proofs: bool, personal: bool, view: str | None, out: Path | None, path: Path | None
-) -> None:
+    ctx: click.Context, start: str, end: str | None, form: str, proofs: bool, personal: bool, view: str | None, carry: bool, last: Path | None,
+    as_json: bool, out: Path | None, path: Path | None,
+) -> None:  # fmt: skip
     """Write the records of a span of time, oldest first, with the hashes by which they can be checked, with the mirror running or not.
 
     JSON Lines are the sealed records as they lie in the ledger: each has its leaf and that of the record before. Who asked is not in
     them; --personal joins it, and then a line is for reading, no longer the sealed one. A pack for an auditor: `mirror audit pack`.
+    With --carry it is a pack by number, which continues the one before, for the ledger of whoever sends bundles here.
     """
     from mirror.cli.owner import configured, ledger_of
 
-    problems = [Problem("", "--proofs", "goes with --format jsonl")] if proofs and form == "csv" else []
-    config, span = configured(path or ctx.find_object(Path)), _span(start, end, problems)
+    problems = check_options(start, end, form=form, proofs=proofs, last=last, out=out, carry=carry)
+    if as_json and not carry:
+        problems.append(Problem("", "--json", "goes with --carry; JSON Lines are --format jsonl"))
+    if proofs and form == "csv" and not carry:
+        problems.append(Problem("", "--proofs", "goes with --format jsonl"))
+    config, span = configured(path or ctx.find_object(Path)), _span("all" if carry else start, None if carry else end, problems)
     directory = ledger_of(config)
     if not (directory / "head").exists():
         raise InputError([Problem(str(directory), "", "there is no ledger here")])
     if personal and not people_shown(config, view, "ledger export", {"since": start, "until": end or ""}):
         raise closed("--personal")
+    if carry and out is not None:
+        carried(config, out, start, last, personal=personal, as_json=as_json)
+        return
     with _written(out) as file:
         if form == "csv":
             count = _table(file, _joined(directory, span, personal=personal))

@@ -18,6 +18,7 @@ from mirror.core.errors import InputError, LedgerDown, MirrorError, Problem
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from mirror.audit.adoption import Replica
     from mirror.audit.evidence import Lost
     from mirror.audit.examine import Examined
     from mirror.audit.notes import Checkpoint, Verifier
@@ -36,14 +37,19 @@ _KEY: Final = click.option("--key", "key", help="A verifier key (name+id+base64)
 @click.option("--checkpoint", "foreign", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A file of checkpoints that was kept elsewhere (repeatable).")
 @_KEY
 @click.option("--no-evidence", is_flag=True, help="Do not look whether what the records cite is still in the evidence archive.")
+@click.option("--of", "of", metavar="NAME", help="Of an adopted ledger alone (`mirror ledger adopted`).")
 @_JSON
 @_CONFIG
 @click.pass_context
-def verify(ctx: click.Context, since_checkpoint: bool, foreign: tuple[Path, ...], key: str | None, no_evidence: bool, as_json: bool, path: Path | None) -> None:
+def verify(
+    ctx: click.Context, since_checkpoint: bool, foreign: tuple[Path, ...], key: str | None, no_evidence: bool, of: str | None, as_json: bool, path: Path | None
+) -> None:
     """Verify every byte of the ledger, its tree, its checkpoints and the evidence that its records cite; exit 1 and name what is wrong.
 
     --checkpoint also finds a history that was rewritten as a whole. --key must be among the keys that the ledger's records name.
+    Ledgers that were adopted from laboratories are verified too, against what our own record says of them.
     """
+    from mirror.audit.adoption import replicas
     from mirror.audit.evidence import Citations, lost
     from mirror.audit.examine import examine
     from mirror.store.archive import EvidenceArchive
@@ -51,15 +57,20 @@ def verify(ctx: click.Context, since_checkpoint: bool, foreign: tuple[Path, ...]
     config = _config(ctx, path)
     known = [(str(file), one) for file in foreign for one in _notes(file)]
     citations = None if no_evidence else Citations()
-    found = examine(_folder(config), incremental=since_checkpoint, foreign=known, key=verifier_of(key), citations=citations)
-    gone = lost(citations, EvidenceArchive(config.data / "evidence").read) if citations is not None and found.fault is None else []
+    read = EvidenceArchive(config.data / "evidence").read
+    found = examine(folder_of(config, of), incremental=since_checkpoint, foreign=known, key=verifier_of(key), citations=citations)
+    gone = lost(citations, read) if citations is not None and found.fault is None else []
+    beside = replicas(_folder(config), config.data, None if no_evidence else read, only=of) if found.fault is None else []
+    gone = [] if of else gone  # of a replica, `beside` has it, without what the laboratory had lost itself
     if as_json:
         evidence = None if citations is None else {"cited": len(citations), "lost": [_lost_row(one) for one in gone]}
-        click.echo(json.dumps({**_told(found), "ok": found.fault is None and not gone, "evidence": evidence}, ensure_ascii=False))
+        told = {**_told(found), "ok": found.fault is None and not gone and all(one.sound for one in beside), "evidence": evidence}
+        click.echo(json.dumps({**told, "adopted": list(map(_replica_row, beside))}, ensure_ascii=False))
     else:
         _say(found, len(known))
         _say_lost(gone, len(citations) if citations is not None and found.fault is None else None)
-    sys.exit(0 if found.fault is None and not gone else 1)
+        _say_beside(beside)
+    sys.exit(0 if found.fault is None and not gone and all(one.sound for one in beside) else 1)
 
 
 @click.command()
@@ -261,6 +272,14 @@ def _folder(config: Config) -> Path:
     return directory
 
 
+def folder_of(config: Config, name: str | None) -> Path:
+    """Our own ledger, or that of a laboratory which was adopted. Raises `InputError`."""
+    from mirror.audit.adoption import replica_of
+
+    own = _folder(config)
+    return own if name is None else replica_of(own, config.data, name)
+
+
 def _notes(file: Path) -> list[Checkpoint]:
     from mirror.audit.book import read_notes
 
@@ -309,6 +328,21 @@ def _say_lost(gone: Sequence[Lost], cited: int | None) -> None:
         click.echo(f"and {len(gone) - _MOST_LOST} more (--json has all)", err=True)
     if cited is not None and not gone:
         click.echo(f"evidence: all that is cited is in the archive ({cited} pieces named by records)")
+
+
+def _replica_row(one: Replica) -> dict[str, Any]:
+    found = None if one.found is None else _told(one.found)
+    row = {"name": one.name, "origin": one.origin, "adopted": one.last.stop, "records": one.records, "ok": one.sound, "wrong": list(one.wrong)}
+    return {**row, "lost": [_lost_row(piece) for piece in one.gone], "found": found}
+
+
+def _say_beside(beside: Sequence[Replica]) -> None:
+    for one in beside:
+        for said in [*one.wrong, *(f"{one.name}: {piece}" for piece in one.gone[:_MOST_LOST])]:
+            click.echo(said, err=True)
+        if one.sound:
+            more = f"; {one.records - one.last.stop} more by an adoption that was cut short: run it again" if one.records > one.last.stop else ""
+            click.echo(f"adopted {one.name}: {one.last.stop} records of {one.origin}, as record {one.last.sequence} has them{more}")
 
 
 def _say(found: Examined, foreign: int) -> None:

@@ -55,6 +55,7 @@ class _Output:
     as_json: bool
     report: Path | None
     people: bool = False
+    of: str | None = None
 
 
 def _filters(command: F) -> F:
@@ -73,12 +74,13 @@ def _filters(command: F) -> F:
 @click.option("--csv", "as_csv", is_flag=True, help="CSV (RFC 4180) with a line of names.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines (docs/schema/event.json).")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page with charts (HTML, nothing outside it): by day and --by, or by everything.")
+@click.option("--of", "of", metavar="NAME", help="In an adopted ledger (`mirror ledger adopted`).")
 @view_option
 @click.option("-c", "--config", "path", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file.")
 @click.pass_context
 def query(
     ctx: click.Context, /, by: str | None, limit: int, before: int | None, as_csv: bool, as_json: bool, report: Path | None, path: Path | None,
-    view: str | None, **where: str | None,
+    of: str | None, view: str | None, **where: str | None,
 ) -> None:  # fmt: skip
     """Print the events for which every given condition holds, newest first; or sums of what was answered, with --by.
 
@@ -90,6 +92,8 @@ def query(
     paged = [f"--{name}" for name in ("limit", "before") if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT]
     if (by or report) and paged:
         raise InputError([Problem("", name, "has no meaning for sums") for name in paged])
+    if of is not None and report is not None:
+        raise InputError([Problem("", "--report", "is of our own ledger; --of answers as a table, CSV or JSON")])
     if as_csv + as_json + (report is not None) > 1:
         raise InputError([Problem("", "--csv", "say one of --csv, --json and --report")])
     config = load(path or ctx.obj, os.environ)
@@ -97,7 +101,7 @@ def query(
     people = people_shown(config, view, "ledger query", asked) if view or not by else False
     if "actor" in asked and not people and config.ledger.views.people == "closed":
         raise closed("--actor")
-    output = _Output(as_csv, as_json, report, people=people)
+    output = _Output(as_csv, as_json, report, people=people, of=of)
     asyncio.run(_answer(config, asked, (by, limit, before), output))
 
 
@@ -124,7 +128,7 @@ async def _answer(config: Config, asked: Mapping[str, str], what: tuple[str | No
     from mirror.cli.record_index import record_index
 
     by, limit, before = what
-    async with record_index(config) as index:
+    async with record_index(config, output.of) as index:
         if output.report is not None:
             await _report(config, index, asked, by, output.report)
         elif by is not None:

@@ -26,18 +26,20 @@ _CSV: Final = ("group", "country", "country_source", "how", "publisher", "projec
 @click.command()
 @click.option("--publisher", "name", required=True, metavar="X", help="An id, a handle (hub:handle or handle), an entity's name.")
 @click.option("--since", "start", default="5y", show_default=True, metavar="WHEN", help="From when on: 30d, 5y, a date (UTC) or all.")
+@click.option("--of", "of", metavar="NAME", help="In an adopted ledger (`mirror ledger adopted`), by our own catalogue.")
 @click.option("--minority", is_flag=True, help="Also through shares below a half, and unstated ones.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV (RFC 4180); what cannot be known goes to standard error.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines; the last one tells of the search and of what cannot be known.")
 @click.option("-c", "--config", "path", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file.")
 @click.pass_context
-def lookback(ctx: click.Context, name: str, start: str, minority: bool, as_csv: bool, as_json: bool, path: Path | None) -> None:
+def lookback(ctx: click.Context, name: str, start: str, of: str | None, minority: bool, as_csv: bool, as_json: bool, path: Path | None) -> None:
     """Say which groups in which countries were given what of publisher X: its own, what was made from it, and of companies it owns.
 
     Owners, lineage and accounts count as they are today and as they were recorded; clients are counted, `mirror ledger holders` names
     them. A finding is no legal advice. Exit 1 where nobody was given anything.
     """
     from mirror.cli.holders import epoch_in_force
+    from mirror.cli.ledger_proof import folder_of
     from mirror.cli.ledger_query import print_csv, print_table
     from mirror.cli.policy_inputs import configured, ledger_of, since
     from mirror.watch.lookback import look_back
@@ -45,7 +47,8 @@ def lookback(ctx: click.Context, name: str, start: str, minority: bool, as_csv: 
     if as_csv and as_json:
         raise InputError([Problem("", "--csv", "say one of --csv and --json")])
     here, now = path or ctx.find_object(Path), datetime.now(UTC)
-    moment, directory = since(start, now), ledger_of(configured(here))
+    config = configured(here)
+    moment, directory = since(start, now), ledger_of(config) if of is None else folder_of(config, of)
     epoch = epoch_in_force(here)
     top = _publisher(epoch, name)
     found = look_back(directory, top, epoch.catalogue, epoch.lineage, since=moment, now=now, minority=minority)

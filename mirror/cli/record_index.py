@@ -18,14 +18,17 @@ _LAG: Final = 20_000
 
 
 @asynccontextmanager
-async def record_index(config: Config) -> AsyncIterator[SqlIndex]:
-    """It lags behind a running mirror by a moment, and by much when none ran or a new release makes it anew. Raises `InputError`, `IndexDown`."""
+async def record_index(config: Config, of: str | None = None) -> AsyncIterator[SqlIndex]:
+    """With `of` that of an adopted ledger, which is a file beside it. It lags behind a running mirror by a moment, and by much when none ran or a new release makes it anew. Raises `InputError`, `IndexDown`."""
+    from mirror.audit.adoption import replica_of
     from mirror.audit.feed import catch_up
     from mirror.audit.segments import read_head
     from mirror.index.sql import SqlIndex
 
-    directory = config.ledger.path or config.data / "ledger"
-    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
+    own = config.ledger.path or config.data / "ledger"
+    directory = own if of is None else replica_of(own, config.data, of)
+    url = config.database.reveal() if config.database and of is None else None
+    index = await SqlIndex.open(url, config.data if of is None else directory)
     try:
         head = read_head(directory)
         lacking = (head.count if head else 0) - await index.last_sequence() - 1

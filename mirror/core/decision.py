@@ -241,6 +241,8 @@ class EventKind(StrEnum):
     CHANGED = "changed"  # what was handed out would be refused since a card, the catalogue or an inference changed
     SCREENED = "screened"  # a list changed: what that means for those who are asked for here
     BUNDLE = "bundle"  # a signed bundle was exported, imported or refused
+    CARRIED = "carried"  # a span of this ledger was written out for the sender of bundles
+    ADOPTED = "adopted"  # a span of a laboratory's ledger was taken in beside this one
     KEY = "key"  # the ledger's signing key was made, rotated or replaced
     CLASSES = "classes"  # which of the records before are short-lived
     COUNTS = "counts"  # short-lived records were removed after their time: what they add up to

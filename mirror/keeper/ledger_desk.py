@@ -13,13 +13,16 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mirror.audit.checkpointer import Checkpointer
 from mirror.audit.keeping import Retention
+from mirror.core.decision import EventKind
 from mirror.core.errors import MirrorError
 from mirror.keeper.desk import Faulty, connected
 from mirror.keeper.link import Answerer, Link, Reply
 
 #: Seconds that each place outside may take while somebody waits at a terminal.
 _PATIENCE: Final = 10.0
-_METHODS: Final = frozenset({"checkpoint", "rotate", "expire", "erase", "hold", "view"})
+_METHODS: Final = frozenset({"checkpoint", "rotate", "expire", "erase", "hold", "view", "passed"})
+#: What `passed` may record: of spans that went out, and of those that came in.
+_PASSED: Final = frozenset({EventKind.CARRIED, EventKind.ADOPTED})
 
 
 class LedgerDesk:
@@ -38,6 +41,14 @@ class LedgerDesk:
         """Let another key sign from now on: the one of this PEM text, or a new one."""
         verifier = await self._checkpointer.rotate(None if key is None else _private(key))
         return {"key": verifier.text}
+
+    async def passed(self, kind: str, subject: str, detail: Mapping[str, Any]) -> dict[str, Any]:
+        """Record that a span of a ledger went out or came in, durable when it is answered; the record's sequence, and the head then."""
+        if EventKind(kind) not in _PASSED:
+            raise Faulty(f"no span is {kind}")
+        sequence = await self._checkpointer.tell(EventKind(kind), subject, detail)
+        one = await self._checkpointer.make()
+        return {"seq": sequence, "records": one.size, "root": one.root.hex()}
 
     async def expire(self, dry: bool, sure: bool) -> dict[str, Any]:
         """Remove what had its time; what that was."""
