@@ -38,6 +38,8 @@ _KIND: Final = b'"kind":"'
 _STUB: Final = b'{"leaf":"'
 #: Kinds of records that retention is made of; all are about the ledger.
 KINDS: Final = ("classes", "counts", "hold", "erased")
+#: Kinds of records that hold a decision and are kept for the long term, as are its repeats.
+_JUDGED: Final = (b"refus", b'held"', b"steer")
 _ABOUT: Final = frozenset(kind.encode().ljust(5, b'"')[:5] for kind in KINDS)
 
 
@@ -70,7 +72,7 @@ class Grades:
     """What each record is worth keeping for, one after another, by its canonical line: a test of its bytes, for it is made for each record.
 
     A grade is `LONG`, `REMOVED`, `UNSURE`, `ABOUT` or stands for a country and jurisdictions; `is_short` weighs it. What no byte test
-    knows is `LONG`. Repeats are what their decision was; of those that came long ago nothing is remembered.
+    knows is `LONG`. Repeats are what their decision was, permission or not; of those that came long ago nothing is remembered.
     """
 
     def __init__(self) -> None:
@@ -83,17 +85,21 @@ class Grades:
         """The next record's."""
         kind = _kind(line)
         if kind == b"allow":
-            found = self._allowed(line)
-            if len(self._of) >= _REMEMBERED:
-                self._before, self._of = self._of, {}
-            self._of[_decision(line)] = found
-            return found
+            return self._remembered(line, self._allowed(line))
+        if kind in _JUDGED:
+            return self._remembered(line, LONG)
         if kind == b"repea":
             subject = line[line.rfind(b':"') + 2 : line.rfind(b'"')]
             return self._of.get(subject, self._before.get(subject, UNSURE))
         if kind in _ABOUT:
             return ABOUT
         return REMOVED if is_stub(line) else LONG
+
+    def _remembered(self, line: bytes, grade: int) -> int:
+        if len(self._of) >= _REMEMBERED:
+            self._before, self._of = self._of, {}
+        self._of[_decision(line)] = grade
+        return grade
 
     def _allowed(self, line: bytes) -> int:
         # `would` is the last key of a decision, and an allowed event without detail has its kind right behind it.

@@ -22,10 +22,11 @@ from mirror.decode import decode
 from mirror.hubs.huggingface.access import BUNDLED
 from mirror.proxy.documents import SERVICE_SCOPE
 
-#: Media types of the rows, of a page that they speak of, and of any file.
+#: Media types of the rows, of a page that they speak of, of any file, and of a licence text of an acquisition.
 ROWS: Final = "application/vnd.entrepot.contents.v1+jsonl"
 PAGE: Final = "application/vnd.entrepot.page.v1"
 FILE: Final = "application/octet-stream"
+LICENCE: Final = "application/vnd.entrepot.licence.v1"
 #: The kind of evidence that a signed pack of publishers is.
 PACK: Final = "pack"
 #: Under which scope the organisation's own pages and rights are kept.
@@ -172,14 +173,30 @@ class EvidenceRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TextRow:
+    """A licence file: its path where it came from, and the part that it is."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class AcquisitionRow:
-    """When an artifact was first fetched, whether it was public and ungated then, under which licence text."""
+    """How an artifact came to the sender (`core.acquisitions.Acquisition`). `sender` is whose transfer it was, "" for the sender's own."""
 
     artifact: ArtifactRow
     digest: str
+    size: int
     at: int
+    upstream: str
     public: bool
-    licence: str
+    restriction: str
+    gated: str
+    declared: str | None
+    licenses: tuple[str, ...] | None
+    texts: tuple[TextRow, ...]
+    evidence: tuple[str, ...]
+    sender: str
     row: Literal["acquisition"] = "acquisition"
 
 
@@ -248,6 +265,8 @@ def _faults(row: Row) -> Iterator[tuple[str, str]]:
         yield "scope", "is neither empty nor 'service'"
     if isinstance(row, GrantRow) and row.credential not in ("", ORGANISATION):
         yield "credential", "is neither empty nor 'service'"
+    if isinstance(row, AcquisitionRow) and not all(map(_SHA256.fullmatch, (*row.evidence, *(text.sha256 for text in row.texts)))):
+        yield "texts", "or evidence hold what is no SHA-256"
     if isinstance(row, ListRow):
         yield from (("files", "hold what is no SHA-256") for file in row.files if not _SHA256.fullmatch(file.sha256))
 
@@ -354,6 +373,8 @@ def spoken_of(row: Row) -> tuple[str, ...]:
             return (row.sha256,)
         case ListRow():
             return tuple(file.sha256 for file in row.files)
+        case AcquisitionRow():
+            return tuple(text.sha256 for text in row.texts)
         case _:
             return ()
 

@@ -62,7 +62,8 @@ _VARIANTS: Final = ("", "head", f"first-{FIRST}")
 _TARGET: Final = re.compile(r"/(?:api/(?P<plural>models|datasets|spaces|kernels)|(?P<prefix>datasets|spaces|kernels))?(?:/|$)")
 _VERSIONED: Final = re.compile(r"/(?:revision|tree|raw|resolve|paths-info|commits)/([^/?]+)")
 _LINEAGE: Final = frozenset({"ancestors", "ancestor", "origin", "lineage"})
-_BRANCH: Final = "main"
+#: Where clients look that name no revision.
+BRANCH: Final = "main"
 
 
 class Noting(Client):
@@ -225,7 +226,7 @@ class Gathering:
         for edge in (facts.ancestors.value if facts.ancestors is not None else None) or ():
             with suppress(MirrorError):
                 parent = await hub.pages.repository(Repo.of(edge.project), None, None)
-                self._want(hub, parent, {"": "", "service": ""}).revisions.add(_BRANCH)
+                self._want(hub, parent, {"": "", "service": ""}).revisions.add(BRANCH)
 
     async def pages(self) -> None:
         """Every further page that the index has of the repositories that were gathered, and of their ancestors, at their revisions."""

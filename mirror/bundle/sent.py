@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from types import UnionType
 from typing import TYPE_CHECKING, Final
 
 from mirror.bundle.contents import (
@@ -108,23 +109,29 @@ class SentBook:
 def without_refused(rows: Iterable[Row], refused: Iterable[str]) -> tuple[Row, ...]:
     """The rows that a receiver kept that refused these artifacts (package URLs): nor did it keep pages of a project of which it took nothing."""
     gone, every = frozenset(refused), tuple(rows)
-    kept = tuple(row for row in every if not isinstance(row, EntryRow) or str(_artifact(row)) not in gone)
+    kept = tuple(row for row in every if not isinstance(row, EntryRow | AcquisitionRow) or str(_artifact(row)) not in gone)
     lost = {str(_artifact(row).project) for row in every if isinstance(row, EntryRow)} - {str(_artifact(row).project) for row in kept if isinstance(row, EntryRow)}
     return tuple(row for row in kept if not isinstance(row, PageRow) or row.about not in lost)
 
 
-def _artifact(row: EntryRow) -> Artifact:
+def _artifact(row: EntryRow | AcquisitionRow) -> Artifact:
     return artifact_of(row.artifact, {row.artifact.hub: row.artifact.hub})
 
 
 def delta(now: Iterable[Row], before: Iterable[Row]) -> Delta:
     """What is new in `now`. When a page was last vouched for, or a right last stated, is nothing new by itself."""
     had = list(before)
-    # Files lie in a receiver's store and pages in its index by digest; of lists and evidence it keeps no such thing.
-    known, there = {_lasting(row) for row in had}, {digest for row in had if isinstance(row, EntryRow | PageRow) for digest in spoken_of(row)}
+    # Files lie in a receiver's store, pages in its index and licence texts in its archive by digest; of lists and evidence it keeps no such thing.
+    known, there, archived = {_lasting(row) for row in had}, _spoken(had, EntryRow | PageRow), _spoken(had, AcquisitionRow)
     rows = tuple(row for row in now if isinstance(row, HubRow) or _lasting(row) not in known)
-    needed = {digest for row in rows for digest in spoken_of(row)}
-    return Delta(rows, frozenset(needed - there), tuple(sorted(needed & there)))
+    texts = _spoken(rows, AcquisitionRow)
+    others = {digest for row in rows if not isinstance(row, AcquisitionRow) for digest in spoken_of(row)}
+    fresh = (others - there) | (texts - archived)
+    return Delta(rows, frozenset(fresh), tuple(sorted((others | texts) - fresh)))
+
+
+def _spoken(rows: Iterable[Row], kind: type | UnionType) -> set[str]:
+    return {digest for row in rows if isinstance(row, kind) for digest in spoken_of(row)}
 
 
 def rights_ended(before: Iterable[Row], now: Iterable[Row], withheld: Iterable[str], at: int) -> tuple[GrantRow, ...]:
@@ -177,6 +184,6 @@ def _about(row: Row) -> tuple[object, ...]:
         case ListRow():
             return "list", row.name
         case AcquisitionRow():
-            return "acquisition", row.artifact, row.digest
+            return "acquisition", row.artifact, row.digest, row.sender
         case _:
             return (line(row),)

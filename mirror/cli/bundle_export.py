@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from mirror.cli.sync_wants import KEYS, named, past_of, wanted_of, wanting, with_past
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from mirror.bundle.outgoing import Made, Sender
     from mirror.bundle.plan import Outcome
     from mirror.bundle.statement import Withdrawn
-    from mirror.bundle.wants import Wants
     from mirror.cli.bundle_outgoing import Heard
+    from mirror.cli.sync_wants import Wanted
     from mirror.config import Config
 
 _UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
@@ -33,7 +34,6 @@ _SIZE: Final = re.compile(r"([0-9]{1,9})\s*([kmgt]?)i?b?", re.IGNORECASE)
 class Options:
     """The command line."""
 
-    wants: Path | None
     pins: str | None
     everything: bool
     out: Path
@@ -55,7 +55,8 @@ def _bytes(_ctx: click.Context, _option: click.Parameter, value: str | None) -> 
 
 
 @click.command("export")
-@click.argument("wants", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("wants_path", metavar="[WANTS.YAML]", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@wanting
 @click.option("--pins", metavar="NAME", default=None, help="What the pins of this wanted list keep (`mirror sync`).")
 @click.option("--all", "everything", is_flag=True, help="Everything that is in the store.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Where the bundle goes.")
@@ -64,7 +65,7 @@ def _bytes(_ctx: click.Context, _option: click.Parameter, value: str | None) -> 
 @click.option("--since", default=None, metavar="BUNDLE", help="Only what is new since this bundle: its number, the bundle, or its receiver's receipt.")
 @click.option("--name", default=None, help="Of the series of bundles; else that of the wants.")
 @click.option("--recall", "recalled", multiple=True, metavar="ARTIFACT", help="Instead: a signed withdrawal of what this pattern names (repeatable).")
-@click.option("--publisher", "publishers", multiple=True, metavar="HANDLE", help="Instead: of everything that this publisher's handles publish (repeatable).")
+@click.option("--publisher", "publishers", multiple=True, metavar="NAME", help="Of --used only what this publisher published; without it, instead, a withdrawal of all that its handles publish (repeatable).")
 @click.option("--reason", default="", help="Of a recall: why, for those who are refused.")
 @click.option("--basis", default="", help="Of a recall: the law or order that it rests on.")
 @click.option("--legal", is_flag=True, help="Of a recall: answered with 451.")
@@ -73,8 +74,8 @@ def _bytes(_ctx: click.Context, _option: click.Parameter, value: str | None) -> 
 @click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Requests at once.")
 @click.option("--json", "as_json", is_flag=True, help="JSON.")
 @click.pass_context
-def command(ctx: click.Context, /, **given: Any) -> None:
-    """Export what is wanted as a signed bundle for a mirror without a network.
+def command(ctx: click.Context, /, wants_path: Path | None, **given: Any) -> None:
+    """Export what is wanted as a signed bundle for a mirror without a network: what a wanted list or options name, as for `mirror sync`.
 
     Everything is asked for at this mirror first: what its policy or the hub refuses stays out, is told and is on the record.
     Exit 0 when all is in the bundle, 1 when something is not, 2 when no bundle was made.
@@ -83,41 +84,35 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     from mirror import log
     from mirror.cli.sync_mirror import credential
 
-    recalled, publishers = given.pop("recalled"), given.pop("publishers")
+    asked = {key: given.pop(key) for key in KEYS} | {"publishers": given.pop("publishers"), "name": given["name"]}
+    recalled = given.pop("recalled")
     told = {key: given.pop(key) for key in ("reason", "basis", "legal")}
-    config = configuration.load(ctx.find_object(Path), os.environ)
+    config_path = ctx.find_object(Path)
+    config = configuration.load(config_path, os.environ)
     log.configure("error", config.log.format)
     given["token"] = credential(given["token"])
     options = Options(**given)
-    if recalled or publishers:
-        if options.wants or options.pins or options.everything or options.since:
-            raise click.UsageError("a recall carries no content: leave out wants, --pins, --all and --since")
+    ways = [wants_path is not None or named(asked), options.pins is not None, options.everything]
+    if recalled or (asked["publishers"] and not asked["span"]):
+        if any(ways) or options.since:
+            raise click.UsageError("a recall carries no content: leave out what is wanted, --pins, --all and --since")
         if not told["reason"]:
             raise click.UsageError("--recall needs --reason: it is what people are told")
-        ctx.exit(asyncio.run(_recall(config, options, _withdrawn(config, recalled, publishers, told))))
-    if sum((options.wants is not None, options.pins is not None, options.everything)) != 1:
-        raise click.UsageError("name one of: a wanted list, --pins NAME, --all")
-    ctx.exit(asyncio.run(_export(config, options)))
+        ctx.exit(asyncio.run(_recall(config, options, _withdrawn(config, recalled, asked["publishers"], told))))
+    if any(told.values()):
+        raise click.UsageError("--reason, --basis and --legal are of a recall")
+    if sum(ways) != 1 or (not ways[0] and any(asked[key] for key in KEYS)):
+        raise click.UsageError("name one of: what is wanted (a list, options as of `mirror sync`), --pins NAME, --all")
+    ctx.exit(asyncio.run(_export(config, options, _wanted(config_path, config, wants_path, asked) if ways[0] else None)))
 
 
-def _wants(options: Options) -> Wants | None:
-    """The wanted list with its paths beginning at its folder. Raises `InputError`."""
-    from mirror.bundle.wants import parse
-
-    path = options.wants
-    if path is None:
-        return None
-    try:
-        wants = parse(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise InputError([Problem(str(path), "", error.strerror or "cannot be read")]) from None
-    except UnicodeDecodeError as error:
-        raise InputError([Problem(str(path), f"byte {error.start}", "not UTF-8")]) from None
-    rows = tuple(row if row.requirements is None else replace(row, requirements=str(path.parent / row.requirements)) for row in wants.packages)
-    return replace(wants, packages=rows, name=wants.name or path.stem)
+def _wanted(config_path: Path | None, config: Config, wants_path: Path | None, asked: dict[str, Any]) -> Wanted:
+    """Everything that is named. Raises `InputError`."""
+    past, wanted = past_of(asked), wanted_of(wants_path, asked)
+    return wanted if past is None else with_past(wanted, config_path, config, past, whole=asked["preserve"])
 
 
-async def _export(config: Config, options: Options) -> int:
+async def _export(config: Config, options: Options, wanted: Wanted | None) -> int:
     from mirror.bundle.contents import micros
     from mirror.bundle.layout import Form
     from mirror.bundle.outgoing import Carrier, written
@@ -125,15 +120,14 @@ async def _export(config: Config, options: Options) -> int:
     from mirror.bundle.sent import SentBook, bundle_name, rights_ended
     from mirror.cli.bundle_outgoing import Heard, collected, ground, put_by, refused_in, stored, wanted_by
 
-    wants = _wants(options)
-    name = bundle_name(options.name or (wants.name if wants is not None else options.pins or "all"))
+    name = bundle_name(options.name or (wanted.wants.name if wanted is not None else options.pins or "all"))
     before = _before(config, name, options.since)
     heard, created = Heard(), datetime.now(UTC).replace(microsecond=0)
     carrier = Carrier(options.out, Form(options.form), options.volume)
     async with ground(config, options.url, options.token, options.jobs) as here, put_by(config.data) as folder:
         revisions = {}
-        if wants is not None:
-            revisions = dict(await wanted_by(here, wants, heard))
+        if wanted is not None:
+            revisions = dict(await wanted_by(here, wanted, heard))
         elif options.pins is not None:
             pins = [pin.pattern for pin in await here.index.pins() if reason_of(options.pins) in pin.reason.split("; ")]
             if not pins:

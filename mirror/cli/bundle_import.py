@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mirror.wiring import SystemClock
 
 _SHOWN: Final = 50
+#: Events that the record is given at once.
+_AT_ONCE: Final = 500
 
 
 @click.command("import")
@@ -82,7 +84,15 @@ async def _taken(
 ) -> tuple[Receipt, Path]:
     """Files, then refusals on the record, then all rows at once, then what is answered. Each step can be taken again."""
     from mirror.bundle.receipt import ReceivedBook
-    from mirror.cli.bundle_incoming import copied, imported_event, lists_received, pack_received, receipt_of, things
+    from mirror.cli.bundle_incoming import (
+        arrivals,
+        copied,
+        imported_event,
+        lists_received,
+        pack_received,
+        receipt_of,
+        things,
+    )
     from mirror.ledger_wiring import machine_key_of
 
     size = await asyncio.to_thread(copied, config, bundle, wanted, lambda _: None)
@@ -90,6 +100,9 @@ async def _taken(
     head = await desk.record(found.events)
     lists, pack = await lists_received(config, bundle, clock), await pack_received(config, bundle, clock)
     rows = await index.take_in(things(config, bundle, found.taken, now))
+    events = await arrivals(config, bundle, index, now)
+    for start in range(0, len(events), _AT_ONCE):
+        await desk.record(events[start : start + _AT_ONCE])
     draft = receipt_of(bundle, found, size, rows, head, now)
     head = await desk.record([imported_event(bundle, draft, lists, pack)])
     receipt = receipt_of(bundle, found, size, rows, head, now)
@@ -165,12 +178,14 @@ async def _ground(config: Config, clock: SystemClock) -> AsyncIterator[tuple[Sql
 
 def _say(bundle: Opened, found: Judged, size: int, receipt: Receipt | None, where: Path | None, *, as_json: bool) -> None:
     from mirror.cli.sizes import readable
+    from mirror.core.dsse import fingerprint
 
     stated = bundle.statement
     if as_json:
         rows = [{"artifact": one.artifact, "rule": one.rule, "decision": one.decision, "sentence": one.sentence} for one in found.refused]
         told: dict[str, Any] = {
             "name": stated.name, "number": stated.number, "since": stated.since, "sender": stated.sender, "statement": bundle.digest,
+            "signed_by": [{"key": one.id, "name": one.name, "fingerprint": fingerprint(one.public)} for one in bundle.signers],
             "purpose": stated.purpose, "files": len(found.taken), "bytes": size, "refused": rows, "dry_run": receipt is None,
             "recalled": [row.artifact for row in stated.withdrawn], "receipt": None if where is None else str(where), "rows": None if receipt is None else receipt.rows,
         }  # fmt: skip
@@ -184,5 +199,7 @@ def _say(bundle: Opened, found: Judged, size: int, receipt: Receipt | None, wher
         click.echo(f"and {len(found.refused) - _SHOWN} more; the receipt has all of them", err=True)
     done = "would take in" if receipt is None else "took in"
     click.echo(f"bundle {stated.name} {stated.number} of {stated.sender}: {done} {len(found.taken)} files, {readable(size)} to copy; {len(found.refused)} refused")
+    for signer in bundle.signers:
+        click.echo(f"signed by {signer.name or signer.id[:16]}, fingerprint {fingerprint(signer.public)}")
     if where is not None:
         click.echo(f"receipt {where}")

@@ -6,6 +6,7 @@ point has taken in nothing, and the next one finds the files that are there.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mirror.bundle.acquired import KIND, news, texts_of, told
 from mirror.bundle.contents import (
     PACK,
     EntryRow,
@@ -39,7 +41,7 @@ from mirror.bundle.faults import BundleFault
 from mirror.bundle.layout import BundleReader, Part
 from mirror.bundle.overlay import Overlay
 from mirror.bundle.receipt import Receipt, ReceivedBook, Refusal
-from mirror.bundle.statement import Statement, digest_of, trusted
+from mirror.bundle.statement import Signer, Statement, digest_of, signers, trusted
 from mirror.cli.bundle_hubs import hubs_over
 from mirror.core import dsse
 from mirror.core.actor import Actor
@@ -51,6 +53,7 @@ from mirror.core.ports import Pin
 from mirror.policy.derive import derive
 from mirror.policy.evaluate import evaluate
 from mirror.reply.identify import EXCHANGED
+from mirror.store.archive import EvidenceArchive
 from mirror.store.disk import blob_path
 from mirror.store.intake import Intake
 from mirror.trust.enrolment import load_roll
@@ -90,6 +93,7 @@ class Opened:
     digest: str
     rows: tuple[Row, ...]
     hubs: Mapping[str, str]
+    signers: tuple[Signer, ...]
     bodies: dict[str, bytes] = field(default_factory=dict)  # of pages that are here already, by SHA-256 (hex)
 
 
@@ -113,7 +117,7 @@ def opened(config: Config, path: Path, *, allow_rollback: bool) -> Opened:
         rows = (*rows, *_elsewhere(rows, config))
         hubs = our_hubs(rows, {name: row.dialect for name, row in config.hubs.items()})
         digest = digest_of(dsse.read(reader.envelope, "statement", len(reader.envelope)).payload)
-        return Opened(reader, statement, digest, rows, hubs)
+        return Opened(reader, statement, digest, rows, hubs, signers(reader.envelope, keys))
     except BaseException:
         reader.close()
         raise
@@ -223,6 +227,8 @@ def demand(config: Config, bundle: Opened, taken: Collection[EntryRow]) -> list[
             fresh[blob.digest.hex] = blob
     for other in _told(bundle, taken):
         lacking += [f"sha256:{one}" for one in spoken_of(other) if not _at_hand(config, bundle, one)]
+    archive = EvidenceArchive(config.data / "evidence")
+    lacking += [f"sha256:{one}" for one in sorted(texts_of(bundle.rows, parts)) if one not in parts and not archive.path(one).exists()]
     if lacking:
         more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
         raise BundleFault(f"bundle {bundle.statement.name} {bundle.statement.number}", f"needs what is not here: {', '.join(lacking[:_NAMED])}{more}")
@@ -331,6 +337,21 @@ def _page(data: Path, bundle: Opened, digest: str) -> bytes:
     if part.size > _MOST_PAGE:
         raise BundleFault(part.title, "is too large for a page")
     return bundle.reader.read(part)
+
+
+async def arrivals(config: Config, bundle: Opened, index: SqlIndex, now: datetime) -> list[Event]:
+    """How what was taken in had come to its sender, for the record, once it is in the index. Licence texts are archived, whoever's they are.
+
+    A later delta counts on them: its sender does not know what was refused before it has the receipt.
+    """
+    archive, parts = EvidenceArchive(config.data / "evidence"), bundle.reader.parts
+    for digest in sorted(texts_of(bundle.rows, parts) & set(parts)):
+        await archive.keep(KIND, await asyncio.to_thread(bundle.reader.read, parts[digest]))
+    one = bundle.statement
+    acquisitions = told(bundle.rows, bundle.hubs, one.sender, f"{one.name} {one.number} of {one.sender}")
+    artifacts = [row.artifact for row in acquisitions]
+    held = await index.held([artifact.identity for artifact in artifacts])
+    return news(acquisitions, held, await index.acquisitions(artifacts), now)
 
 
 def receipt_of(bundle: Opened, found: Judged, size: int, rows: int, head: tuple[int, str], now: datetime) -> Receipt:

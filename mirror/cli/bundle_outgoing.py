@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from mirror.bundle.contents import PACK, EvidenceRow, HubRow, ListFile, ListRow, micros
-from mirror.bundle.gather import Collection, Gathering, Noting, by_turns
+from mirror.bundle.contents import PACK, EvidenceRow, HubRow, ListFile, ListRow, artifact_of, micros
+from mirror.bundle.gather import BRANCH, Collection, Gathering, Noting, by_turns
 from mirror.bundle.plan import Outcome, State, WantedFile
-from mirror.bundle.wants import Wants, repo_of
+from mirror.bundle.wants import repo_of
 from mirror.core.canonical import canonical
 from mirror.core.errors import MirrorError
 from mirror.core.nouns import HUGGINGFACE, Artifact, Kind, Project
@@ -26,6 +28,7 @@ from mirror.store.reading import DiskBlobs
 if TYPE_CHECKING:
     from mirror.cli.bundle_hubs import Hubs
     from mirror.cli.sync_mirror import Reached
+    from mirror.cli.sync_wants import Wanted
     from mirror.config import Config
     from mirror.core.actor import Credential
     from mirror.hubs.pypi.hub import PypiHub
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
 #: How long a lineage may take to be found out: nobody waits for an answer.
 _LINEAGE: Final = timedelta(seconds=60)
+#: How long nothing more may come on record of how files came that came just now, in seconds.
+_RECORDED: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -133,21 +138,25 @@ async def put_by(data: Path) -> AsyncIterator[Path]:
 # --- what is asked for --------------------------------------------------------------------------------------------
 
 
-async def wanted_by(here: Ground, wants: Wants, heard: Heard) -> Mapping[tuple[str, str], set[str]]:
-    """Ask the mirror for all of `wants`, as `mirror sync` does without pins; which revisions lead to each (project, commit)."""
+async def wanted_by(here: Ground, wanted: Wanted, heard: Heard) -> Mapping[tuple[str, str], set[str]]:
+    """Ask the mirror for all that is wanted, as `mirror sync` does without pins; which revisions lead to each (project, commit).
+
+    Raises `InputError` where the mirror has no hub for it.
+    """
     from mirror.bundle.resolve import find_uv, resolve
     from mirror.bundle.sync import Manner, Sync
-    from mirror.cli.sync import _closures
+    from mirror.cli.sync_wants import demand
 
-    closures = list(_closures(wants))
-    uv = find_uv() if closures else ""
+    demand(here.mirror, wanted)
+    uv = find_uv() if wanted.closures else ""
     sync = Sync(
-        here.client, lambda closure: resolve(uv, here.mirror.index or "", closure), here.mirror.origins, Manner(wants.name, here.jobs), heard,
-        lambda: datetime.now(UTC),
+        here.client, lambda closure: resolve(uv, here.mirror.index or "", closure), here.mirror.origins, Manner(wanted.wants.name, here.jobs), heard,
+        lambda: datetime.now(UTC), here.mirror.index,
     )  # fmt: skip
-    await sync.run(wants.repositories(), closures)
+    repositories = [*wanted.wants.repositories(), *wanted.repositories]
+    await sync.run(repositories, wanted.closures, wanted.locked, wanted.used)
     revisions: dict[tuple[str, str], set[str]] = {}
-    for kind, want in wants.repositories():
+    for kind, want in repositories:
         try:
             page = await here.hubs.huggingface[here.huggingface].pages.repository(repo_of(kind, want), want.revision, here.credential)
         except MirrorError:
@@ -220,7 +229,7 @@ async def collected(here: Ground, revisions: Mapping[tuple[str, str], set[str]],
     for (kind, name, commit), paths in sorted(repositories.items()):
         project = Project(HUGGINGFACE, kind, name, here.huggingface)
         try:
-            await gathering.repository(here.hubs.huggingface[here.huggingface], project, commit, paths, revisions.get((str(project), commit), {"main"}))
+            await gathering.repository(here.hubs.huggingface[here.huggingface], project, commit, paths, revisions.get((str(project), commit), set()) | {BRANCH})
         except MirrorError as error:
             heard.outcome(Outcome(str(Artifact(project, commit, "")), State.FAILED, sentence=str(error)))
     index: PypiHub | None = here.hubs.pypi.get(here.pypi)
@@ -236,10 +245,34 @@ async def collected(here: Ground, revisions: Mapping[tuple[str, str], set[str]],
     await by_turns((package(name, files) for name, files in sorted(packages.items())), here.jobs)
     await here.hubs.gateway.written()
     await gathering.pages()
+    await _came(here, gathering.found, micros(created), heard)
     for name, why in gathering.found.lacking:
         heard.outcome(Outcome(name, State.MISSING, sentence=why))
     _judged_by(here, gathering.found)
     return gathering.found
+
+
+async def _came(here: Ground, found: Collection, created: int, heard: Heard) -> None:
+    """How each file came. Of what came a moment ago it is on record a moment later."""
+    from mirror.bundle.acquired import carried, gathered
+    from mirror.store.archive import EvidenceArchive
+
+    names = carried(found)
+    artifacts = [artifact_of(rows[0].artifact, {rows[0].artifact.hub: rows[0].artifact.hub}) for rows in names.values()]
+    awaited = {one.name for one in heard.outcomes if one.state is State.FETCHED and one.name in names}
+    awaited |= {name for name, rows in names.items() if name.endswith(METADATA) and rows[0].stored_at > created}  # came with its wheel
+    left, until = len(awaited), time.monotonic() + _RECORDED
+    while True:
+        acquired = await here.index.acquisitions(artifacts)
+        lacking = len(awaited - {str(one.artifact) for one in acquired})
+        if lacking < left:
+            left, until = lacking, time.monotonic() + _RECORDED
+        if not lacking or time.monotonic() > until:
+            break
+        await asyncio.sleep(0.2)
+    if lacking:
+        heard.note(f"{lacking} files came just now, and how is not on record yet: of them this bundle does not tell it")
+    heard.notes += await asyncio.to_thread(lambda: list(gathered(found, acquired, EvidenceArchive(here.config.data / "evidence").read)))
 
 
 def _judged_by(here: Ground, found: Collection) -> None:

@@ -51,7 +51,7 @@ def stats(path: Path | None, as_json: bool) -> None:
 def show(path: Path | None, artifact: str, as_json: bool) -> None:
     """Say how ARTIFACT (a package URL, `acme/x`, `acme/*`) came here: when, from where, whether it was public then, under what licence.
 
-    As the ledger has it from the first transfer on. Exit 1 where nothing is on record.
+    As the ledger has it from the first transfer on; of what a bundle brought, as its sender had it. Exit 1 where nothing is on record.
     """
     from mirror.core.acquisitions import Acquisition
     from mirror.keeper.nouns import decoded
@@ -74,6 +74,8 @@ def show(path: Path | None, artifact: str, as_json: bool) -> None:
         click.echo(
             f"{row.at:%Y-%m-%d %H:%M}  {_size(row.size):>10}  {stood}  {licence}  {row.artifact}  from {row.upstream or 'the hub'}  {row.digest}"
         )
+        if row.sender:
+            click.echo(f"{'':18}as {row.sender} has it; told by bundle {row.bundle}")
         for text in row.texts:
             click.echo(f"{'':18}{text.path}: evidence {text.sha256}")
     sys.exit(0 if rows else 1)

@@ -34,7 +34,7 @@ class AcquisitionTable:
         self._database = database
 
     async def acquired_among(self, pairs: Sequence[tuple[Artifact, Digest]]) -> frozenset[tuple[str, Digest]]:
-        """Those of which the record has it that these bytes came under this name."""
+        """Those of which the record has it that these bytes came here under this name."""
         keyed = {row_key(str(artifact), str(digest)): (str(artifact), digest) for artifact, digest in pairs}
         keys, found = sorted(keyed), set[str]()
         async with self._database.read() as connection:
@@ -77,7 +77,9 @@ async def restored_acquisitions(
 def _row(record: Mapping[str, Any]) -> dict[str, Any] | None:
     subject, detail = str(record["subject"]), record.get("detail", {})
     try:
-        key, at = row_key(subject, str(detail["digest"])), micros(datetime.fromisoformat(record["at"]))
+        # What a bundle told of stands beside our own, and in the way of none.
+        carried = (str(detail["sender"]),) if detail.get("sender") else ()
+        key, at = row_key(subject, str(detail["digest"]), *carried), micros(datetime.fromisoformat(record["at"]))
     except MALFORMED:
         return None
     told = json.dumps([subject, detail], ensure_ascii=False)

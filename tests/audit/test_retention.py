@@ -257,6 +257,17 @@ def test_a_refusal_is_not_passed_off_as_an_expired_permission(tmp_path):
     assert "calls record 2 short-lived, which it is not" in house.fault()
 
 
+@pytest.mark.parametrize("kind", [EventKind.REFUSED, EventKind.HELD, EventKind.STEERED])
+def test_a_repeat_of_a_refusal_is_no_expired_permission(tmp_path, kind):
+    """Classes that call a further answer to a refusal, a hold or a filtered page short-lived are a fault, as the decision itself would be."""
+    house, made = House(tmp_path), decision(1)
+    events = [Event(kind, NOW, ACTOR, made), Event(EventKind.REPEATED, NOW, ACTOR, subject=made.id, count=3)]
+    asyncio.run(house.write(events))
+    assert house.fault() == ""
+    asyncio.run(_recorded(house, EventKind.CLASSES, 1, lambda records: _classes_of(records, "repeated")))
+    assert "short-lived, which it is not" in house.fault()
+
+
 def test_classes_are_said_once(house):
     """Classes of records of which that was said before are a fault: nobody makes a refusal short-lived afterwards."""
     asyncio.run(_recorded(house, EventKind.CLASSES, 1, lambda records: _classes_of(records, "refused")))

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.bundle import contents
+from mirror.bundle import acquired, contents
 from mirror.bundle.contents import (
+    AcquisitionRow,
     EntryRow,
     HubRow,
     PageRow,
@@ -26,8 +27,11 @@ from mirror.bundle.contents import (
     read,
     title,
 )
+from mirror.bundle.faults import BundleFault
+from mirror.bundle.oci import Part
 from mirror.bundle.sent import SentBook, bundle_name, delta, merged, rights_ended, without_refused
 from mirror.bundle.signed_time import ClockAlarm, at_least, newest_signed, note
+from mirror.core.acquisitions import Acquisition, LicenceText, acquisition_from
 from mirror.core.errors import InputError
 from mirror.core.nouns import Artifact, Blob, Digest, Document, DocumentKey, Entry, Kind, Project
 from mirror.core.ports import Grant
@@ -66,6 +70,7 @@ FAULTS = {
     "not SHA-256": (line(replace(entry_row(entry()), digest="sha1:" + "a" * 40)), "is no SHA-256"),
     "header with a line end": (line(replace(entry_row(entry()), headers=(("etag", "x\r\nset-cookie: y"),))), "hold what no header field can"),
     "scope of a person": (line(replace(page_row(page(), "", "x"), scope="0123abcd")), "neither empty nor 'service'"),
+    "text that is no SHA-256": (line(replace(acquired.acquisition_row(Acquisition(entry().artifact, Digest("sha256", HEX), 3, NOW, "", public=True), entry().artifact), evidence=("x",))), "hold what is no SHA-256"),
     "negative": (line(replace(entry_row(entry()), size=-1)), "is out of range"),
 }
 
@@ -99,6 +104,49 @@ def test_a_delta_has_what_is_new_and_counts_on_the_rest():
     assert found.rows == (hub, other, fresh)
     assert (found.fresh, found.required) == ({"b" * 64}, (HEX,))
     assert set(merged([hub, old], [replace(old, stored_at=7), fresh])) == {hub, replace(old, stored_at=7), fresh}
+
+
+def came(path="config.json", text="e" * 64, **changes) -> Acquisition:
+    made = Acquisition(entry(path).artifact, Digest("sha256", HEX), 3, NOW, "https://hub.example", public=True, licenses=("mit",), texts=(LicenceText("LICENSE", text),), evidence=("d" * 64,))
+    return replace(made, **changes)
+
+
+def acquisition(*given, **changes) -> AcquisitionRow:
+    return acquired.acquisition_row(came(*given, **changes), entry(*given[:1]).artifact)
+
+
+def test_how_a_file_came_is_the_word_of_whose_transfer_it_was():
+    """An acquisition that goes through a bundle is what it was, but for its sender: the exporter, or from whom that had it; its event gives all of it back."""
+    for before, sender in (("", "hq.example"), ("far.example", "far.example")):
+        row = acquisition(sender=before, bundle="old" if before else "")
+        assert read(lines([row]), "contents") == (row,)
+        found = acquired.acquisition_of(row, {"hf": "ours"}, "hq.example", "lab 1 of hq.example")
+        assert found == came(artifact=replace(came().artifact, project=replace(TINY, hub="ours")), sender=sender, bundle="lab 1 of hq.example")
+        [event] = acquired.news([found, found], frozenset([found.artifact.identity]), [], NOW + timedelta(days=9))
+        back = acquisition_from(event.subject, event.at, dict(event.detail))
+        assert (back.at, back.sender, back.bundle, back.texts) == (NOW, sender, "lab 1 of hq.example", came().texts)
+        assert acquired.news([found], frozenset(), [], NOW) == acquired.news([found], frozenset([found.artifact.identity]), [found], NOW) == []
+    assert "sender" not in dict(came().detail())
+
+
+def test_licence_texts_go_once_and_are_no_files():
+    """A text that came with an earlier acquisition is counted on; the same bytes as a file are carried all the same, because a receiver has them in its archive only."""
+    one, two = acquisition("a"), acquisition("b")
+    assert delta([one, two], [one]).rows == (two,)
+    assert (delta([one, two], [one]).fresh, delta([one, two], [one]).required) == (frozenset(), ("e" * 64,))
+    both = delta([one, two, entry_row(entry("LICENSE", "e" * 64))], [one])
+    assert (both.fresh, both.required) == ({"e" * 64}, ())
+    assert delta([two], [entry_row(entry("LICENSE", "e" * 64))]).fresh == {"e" * 64}
+    names = [str(entry(part).artifact) for part in "a"]
+    assert without_refused([entry_row(entry("a")), one, two], names) == (two,)
+
+
+def test_no_bomb_is_a_licence():
+    """Bytes that a bundle calls a licence text and that are longer than any that is kept are a fault of the bundle."""
+    part = {"e" * 64: Part(Digest("sha256", "e" * 64), 256 * 1024 + 1, contents.LICENCE, "licences/x")}
+    with pytest.raises(BundleFault, match="none has more than 262144"):
+        acquired.texts_of([acquisition()], part)
+    assert acquired.texts_of([acquisition()], {}) == {"e" * 64}
 
 
 def test_what_a_receiver_refused_it_lacks():

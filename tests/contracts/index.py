@@ -11,6 +11,7 @@ from hashlib import sha256
 import pytest
 
 from mirror.audit.record import GENESIS, display, prepare, seal
+from mirror.core.acquisitions import Acquisition
 from mirror.core.decision import Effect, Event, EventKind, Verdict
 from mirror.core.errors import InputError
 from mirror.core.facts import Fact, Facts, Publisher
@@ -340,6 +341,18 @@ class IndexContract:
         assert (await filled.last_sequence(), await filled.query({"kind": "refused"}, 9, None)) == (-1, [])
         await filled.add_events(before[::-1])
         assert await filled.query({}, 100, None) == before
+
+    async def test_what_a_bundle_told_of_is_no_transfer_of_ours(self, index):
+        """Whose word an acquisition is stays told apart: what senders had stands beside our own, and before it counts for none of ours."""
+        artifact, digest = Artifact(Project("huggingface", Kind.MODEL, "acme/tiny"), "c" * 40, "config.json"), Digest("sha256", "a" * 64)
+        ours = Acquisition(artifact, digest, 3, NOW + timedelta(days=9), "https://hub.example", public=True)
+        theirs = [replace(ours, at=NOW - timedelta(days=3), sender=sender, bundle="lab 1") for sender in ("hq.example", "far.example")]
+        made = records(*(Event(EventKind.ACQUIRED, NOW + timedelta(days=9), ACTOR, subject=str(artifact), detail=one.detail()) for one in (*theirs, theirs[0], ours, ours)))
+        await index.add_events(made[:3])
+        assert await index.acquired_among([(artifact, digest)]) == frozenset()
+        await index.add_events(made[3:])
+        assert await index.acquired_among([(artifact, digest)]) == {(str(artifact), digest)}
+        assert list(await index.acquisitions([artifact])) == [*theirs, ours]
 
     async def test_dense_and_rare(self, index):
         """Rare conditions among thousands of events are found whichever of the plans is taken."""
