@@ -1,7 +1,8 @@
 """Holds: what a matter keeps from being deleted, as the ledger's own records say. Pure.
 
 A `hold` record adds one (`outcome` added) or lifts it (`lifted`). While it stands no record, no personal part, no pseudonym key
-that it covers is deleted. What cannot be known of a record - who asked, after erasure; what a repeat is of - counts as covered.
+that it covers is deleted. What cannot be known of a record - who asked, after erasure; what a repeat is of; whose something is that the
+catalogue did not know - counts as covered.
 """
 
 from __future__ import annotations
@@ -50,8 +51,10 @@ class Hold:
             return True
         if self.artifact and not decision["artifact"].startswith(self.artifact):
             return False
-        named = {str((decision["facts"].get("publisher") or {}).get("value") or ""), *(str(edge.get("publisher") or "") for edge in decision["lineage"])}
-        return not self.publisher or not named.isdisjoint(self.publisher)
+        own = str((decision["facts"].get("publisher") or {}).get("value") or "")
+        named = {own, *(str(edge.get("publisher") or "") for edge in decision["lineage"])}
+        # Whom the catalogue did not know then, it may know today: that publisher may be the one of the matter.
+        return not self.publisher or "" in named or not named.isdisjoint(self.publisher)
 
     def covers_row(self, row: Mapping[str, Any]) -> bool:
         """Whether a row of counts certainly has records that must have stayed."""

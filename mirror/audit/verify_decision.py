@@ -245,7 +245,7 @@ def main() -> int:
     except Wrong as error:
         print(f"does not hold: {error}", file=sys.stderr)
         return 1
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         print(f"cannot be read: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
     print(*said(proof), sep="\n")

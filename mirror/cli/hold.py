@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ def add(
     """Add a hold for MATTER. Without a scope it covers everything; what cannot be known of a record counts as covered."""
     from mirror.core.ids import ulid
 
+    _stated(matter, reason, artifacts, actors)
     here = place(ctx)
     identity = f"H-{ulid(datetime.now(UTC), os.urandom(10))}"
     detail: dict[str, Any] = {"outcome": "added", "id": identity, "matter": matter, "by": _person(by), "reason": reason}
@@ -112,6 +114,21 @@ def _standing(here: Place) -> Any:
         raise InputError([Problem(str(directory), "", "there is no ledger here")])
     records = survey(directory, Notebook.read(directory), head.count)
     return Holds().whole([one for one in records if one["kind"] == "hold"]).standing
+
+
+def _stated(matter: str, reason: str, artifacts: tuple[str, ...], actors: tuple[str, ...]) -> None:
+    """Raises `InputError` for what nothing on the record could ever match: a hold that covers nothing is worse than none."""
+    texts = (("MATTER", matter), ("--reason", reason))
+    faults = [Problem("", name, "is empty") for name, text in texts if not text.strip()]
+    faults += [Problem("", name, "has a character that cannot be printed") for name, text in texts if not text.isprintable()]
+    faults += [
+        Problem("", "--artifact", f"{one!r} is not how a package URL begins, such as pkg:huggingface/acme/ (no patterns)")
+        for one in artifacts
+        if not one.startswith("pkg:") or "*" in one
+    ]
+    faults += [Problem("", "--actor", f"{one!r} is no pseudonym, such as a:0123456789abcdef") for one in actors if not re.fullmatch(r"[a-z]:\S+", one)]
+    if faults:
+        raise InputError(faults)
 
 
 def _person(by: str | None) -> str:

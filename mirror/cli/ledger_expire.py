@@ -66,6 +66,8 @@ def erase(
 
     if bool(actor) is bool(sequences) or actor == "mirror":
         raise InputError([Problem("", "--actor", "name a pseudonym or --seq, and one of them only; the mirror itself is nobody")])
+    if not reason.strip():
+        raise InputError([Problem("", "--reason", "is empty")])
     config = configured(path or ctx.find_object(Path))
     if not yes and sys.stdin.isatty():
         click.confirm("Erase for good?", abort=True, err=True)

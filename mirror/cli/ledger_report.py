@@ -240,5 +240,5 @@ def _origin(report: Report) -> str:
         f"<h2>What this was made from</h2><dl>{told}</dl>"
         f'<p class="quiet">Requests are answers, repeats counted; HEAD requests and parts of files are among them, so they are not downloads. {words}. '
         "Publishers and rules are those of each decision, as known then. The sums are over the index, a copy of the ledger; "
-        "<i>mirror ledger verify</i> checks the ledger itself against the leaf above. Events whose retention has ended are not in it.</p>"
+        "<i>mirror ledger verify</i> checks the ledger itself against the leaf above. Permissions whose retention has ended are in it as they were counted: under no rule, and not where a condition asks for what was not counted.</p>"
     )

@@ -38,7 +38,13 @@ def who(ctx: click.Context, subject: str, view: str | None, path: Path | None, a
     if not people_shown(config, view, "ledger who", {}):
         raise closed("SUBJECT")
     for row in _rows(config, _subject(subject)):
-        click.echo(json.dumps(row) if as_json else "  ".join(str(row[name] or "now") for name in _COLUMNS))
+        click.echo(json.dumps(row) if as_json else _said(row))
+
+
+def _said(row: dict[str, Any]) -> str:
+    if not row["since"]:  # before there were periods; nothing says when that ended
+        return f"{row['pseudonym']}  {row['period']}  -  -"
+    return "  ".join(str(row["until"] or "now" if name == "until" else row[name]) for name in _COLUMNS)
 
 
 def _subject(text: str) -> tuple[tuple[str, ...], str]:

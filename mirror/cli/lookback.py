@@ -118,7 +118,7 @@ def about(found: Found, top: Publisher, listed: Sequence[dict[str, Any]], since:
     """What was looked for, the totals, and what a look back cannot know."""
     limits = [
         "that a file was permitted and asked for is recorded (HEAD included), not whether its last byte arrived, nor who passed it on",
-        "what was fetched past this mirror, and allowed downloads whose retention has ended, are not in the ledger",
+        "what was fetched past this mirror is not in the ledger; of permissions whose retention has ended it has counts alone: no clients, and no lineage as it was recorded",
     ]
     if since is None or instant(since) < found.begins:
         limits.append(f"the ledger begins at {found.begins[:10]}: nothing before that is known")

@@ -14,6 +14,7 @@ import click
 
 from mirror.cli.policy_inputs import CONFIG, JSON, configured, epoch_or_exit, give_up, ledger_of, moment
 from mirror.cli.signing import in_force
+from mirror.cli.views import people_shown, view_option, without_people
 from mirror.core.actor import Actor
 from mirror.core.errors import InputError, Problem
 from mirror.core.ids import is_ulid
@@ -47,11 +48,12 @@ class _Question:
 @click.option("--at", "at", help="The time to judge at: a date, or a time with offset. Now without it.")
 @click.option("--facts", "facts_path", type=click.Path(path_type=Path), help="YAML or JSON: facts as in a policy's tests; - reads them from standard input.")
 @click.option("--policy", "path", type=click.Path(path_type=Path), help="A policy file or folder instead of the configured one.")
+@view_option
 @CONFIG
 @JSON
 def explain(
     artifact: str, groups: tuple[str, ...], country: str | None, address: str, at: str | None, facts_path: Path | None,
-    path: Path | None, config_path: Path | None, as_json: bool,
+    path: Path | None, view: str | None, config_path: Path | None, as_json: bool,
 ) -> None:
     """Show how the rules come to their verdict on ARTIFACT (a package URL, or org/name for a model), or came to DECISION (an id).
 
@@ -63,9 +65,11 @@ def explain(
         try:
             if groups or country or address or at or facts_path or path:
                 raise InputError([Problem("", "DECISION", "is explained by its record: it takes no --as, --country, --address, --at, --facts or --policy")])
-            sys.exit(_explain_decision(artifact.upper(), config_path, as_json=as_json))
+            sys.exit(_explain_decision(artifact.upper(), config_path, view, as_json=as_json))
         except InputError as error:
             give_up(error.problems, as_json)
+    if view is not None:
+        give_up([Problem("", "--view", "is for a decision on the record: of an artifact nobody has asked")], as_json)
     epoch = epoch_or_exit(config_path, path, as_json)
     try:
         if path is None:
@@ -186,7 +190,7 @@ def _decision(epoch: Epoch, asked: _Question, facts: Facts) -> dict[str, Any]:
 # --- a decision ------------------------------------------------------------------------------------------------------
 
 
-def _explain_decision(identity: str, config_path: Path | None, *, as_json: bool) -> int:
+def _explain_decision(identity: str, config_path: Path | None, view: str | None, *, as_json: bool) -> int:
     """Print the derivation of a recorded decision; gives the exit code. Raises `InputError` where there is none of that id."""
     from mirror.policy.explain import explain as derivation
     from mirror.store.archive import EvidenceArchive
@@ -197,14 +201,15 @@ def _explain_decision(identity: str, config_path: Path | None, *, as_json: bool)
     directory = ledger_of(config)
     record = find(directory, identity)
     if record is None:
-        raise InputError([Problem(str(directory), "", f"no decision {identity} is on the record")])
+        raise InputError([Problem(str(directory), "", f"no decision {identity} is on the record; plain permissions go when `ledger.retention.allows` is over")])
+    people = people_shown(config, view, "policy explain", {"decision": identity})
     rules = ArchivedRules(EvidenceArchive(config.data / "evidence"))
-    stated = record["decision"]
+    stated = (record if people else without_people(record))["decision"]
 
     async def worked_out() -> tuple[Recomputed, dict[str, Any] | None]:
         checked = await recomputed(record, rules)
         try:
-            revived = await rules.of(stated)
+            revived = await rules.of(record["decision"])
             case = case_of(record, revived.epoch.catalogue)
         except (NotArchived, ValueError, TypeError, KeyError):
             return checked, None
@@ -217,15 +222,16 @@ def _explain_decision(identity: str, config_path: Path | None, *, as_json: bool)
         trace = {} if found is None else {"default": found["default"], "determining": found["determining"], "trace": found["rules"]}
         click.echo(json.dumps(stated | trace | {"recomputed": told}, ensure_ascii=False))
     else:
-        click.echo("\n".join(_told(record, checked, found)))
+        click.echo("\n".join(_told(record, checked, found, people=people)))
     return 0 if stated["effect"] in ("allow", "warn") and told["same"] else 1
 
 
-def _told(record: dict[str, Any], checked: Recomputed, found: dict[str, Any] | None) -> Iterator[str]:
+def _told(record: dict[str, Any], checked: Recomputed, found: dict[str, Any] | None, *, people: bool) -> Iterator[str]:
     stated, actor = record["decision"], record["decision"]["actor"]
     groups = f" of {', '.join(actor['groups'])}" if actor["groups"] else ""
     yield f"{stated['id']} ({record['kind']}, seq {record['seq']}): {stated['artifact']}"
-    yield f"  at {stated['at']} to {actor['name'] or 'somebody (erased)'}{groups}, {actor['country'] or 'country unknown'}"
+    who = (actor["name"] or "somebody (erased)") if people else "somebody (not shown)"
+    yield f"  at {stated['at']} to {who}{groups}, {actor['country'] or 'country unknown'}"
     yield f"  under policy {stated['policy'][:12]}, catalogue {stated['catalogue'][:12]}" + "".join(f", {name} {edition}" for name, edition in stated["lists"].items())
     if record["kind"] == "steered":
         yield f"  a page that left out {record['detail']['left_out']}; this is of {record['detail'].get('judged', 'what was refused most severely')}"

@@ -9,7 +9,8 @@ import pytest
 
 from mirror.core.decision import EventKind
 from mirror.core.errors import InputError
-from tests.audit.samples import ACTOR, BASE
+from mirror.core.facts import Fact
+from tests.audit.samples import ACTOR, BASE, FACTS
 from tests.audit.test_retention import House, _counts_of, _mixed, _recorded, permitted
 
 OTHER = replace(ACTOR, name="u:other")
@@ -53,6 +54,16 @@ def test_what_a_hold_keeps(tmp_path, scope, gone):
         asyncio.run(lifted(house, "Alice"))
     asyncio.run(lifted(house, "carol"))
     assert asyncio.run(house.expire(101)).records == 3 - gone
+    assert not house.fault()
+
+
+def test_an_unknown_publisher_is_held(tmp_path):
+    """A hold of a publisher keeps what is of nobody whom the catalogue knew: it may be that publisher's."""
+    house = House(tmp_path)
+    asyncio.run(house.write([permitted(1, facts=replace(FACTS, publisher=Fact(None, "catalogue", "A"))), permitted(2)]))
+    asyncio.run(held(house, publisher=["initech"]))
+    outcome = asyncio.run(house.expire(91))
+    assert (outcome.records, outcome.held) == (1, 1)
     assert not house.fault()
 
 

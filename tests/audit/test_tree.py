@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -182,6 +184,14 @@ def test_the_stand_alone_signature_check(public, message, signature):
     assert not verify_decision.ed25519_holds(key, text + b"\x00", signed)
     large = int.from_bytes(signed[32:], "little") + verify_decision.ORDER
     assert not verify_decision.ed25519_holds(key, text, signed[:32] + large.to_bytes(32, "little"))
+
+
+def test_the_verifier_of_a_proof_reads_no_nonsense(tmp_path):
+    """What nests deeper than any proof cannot be read, which is exit 2; it is not a proof that does not hold."""
+    deep = tmp_path / "proof.json"
+    deep.write_text("[" * 100_000, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-I", verify_decision.__file__, str(deep)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1][:16]) == (2, "cannot be read: ")
 
 
 def test_the_verifier_imports_nothing_of_the_product():

@@ -152,7 +152,7 @@ def test_lineage_that_is_shipped_today_counts(home):
 def test_what_it_cannot_know_is_said(home):
     """Erased clients, the ledger's beginning, small shares, silent models and unknown publishers are each told of with their number."""
     limits = "\n".join(found(home, "--publisher", "weyland", "--since", "20y")[1]["limits"])
-    for text in ("the ledger begins at", "clients who were erased: 1;", "held: initech (--minority)", "1 are models of nobody known"):
+    for text in ("the ledger begins at", "clients who were erased: 1;", "held: initech (--minority)", "1 are models of nobody known", "it has counts alone"):
         assert text in limits
     assert f"begins at {(TODAY - timedelta(days=3000)).date().isoformat()}" in limits
     rows, about = found(home, "--publisher", "weyland", "--minority", "--since", "120d")

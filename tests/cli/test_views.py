@@ -11,7 +11,7 @@ import pytest
 
 from mirror.audit.segments import Reader
 from mirror.trust.pseudonyms import PseudonymKeys, pseudonym
-from tests.audit.samples import ACTOR
+from tests.audit.samples import ACTOR, decision
 from tests.cli.test_ledger import _filled
 from tests.support import preloaded
 from tests.support.signers import Person
@@ -65,6 +65,9 @@ def test_closed(office):
     for words in (["ledger", "tail", "-n", "99", "--json"], ["ledger", "query", "--json"], ["ledger", "holders", "umbrella/*", "--json"]):
         said = office.run(*words).stdout
         assert said and not any(secret in said for secret in SECRETS), words
+    for words in (["policy", "explain", decision(1).id], ["policy", "explain", decision(1).id, "--json"]):
+        said = office.run(*words, code=1).stdout
+        assert decision(1).id in said and not any(secret in said for secret in SECRETS), words
     assert office.told("ledger", "holders", "umbrella/*")[0]["clients"] == 1
     assert "two approvers" in office.run("ledger", "query", "--actor", ACTOR.name, code=2).stderr
     assert "two approvers" in office.run("ledger", "prove", "3", "--personal", code=2).stderr
@@ -84,9 +87,13 @@ def test_two_people_open_a_view(office):
     shown = office.told("ledger", "query", "--actor", ACTOR.name, "--view", view)
     assert shown and all(record["actor"]["name"] == ACTOR.name for record in shown)
     assert ACTOR.name in office.run("ledger", "holders", "umbrella/*", "--view", view).stdout
+    assert ACTOR.name in office.run("policy", "explain", decision(1).id, "--view", view, code=1).stdout
+    assert "--view" in office.run("policy", "explain", "acme/x", "--view", view, code=2).stderr
     opened, *used = office.recorded("view")
     assert (opened["outcome"], opened["approved_by"], opened["matter"]) == ("opened", ["alice", "bob"], "case 7")
-    assert [(one["outcome"], one["id"], one["command"]) for one in used] == [("used", view, "ledger query"), ("used", view, "ledger holders")]
+    assert [(one["outcome"], one["id"], one["command"]) for one in used] == [
+        ("used", view, "ledger query"), ("used", view, "ledger holders"), ("used", view, "policy explain")
+    ]  # fmt: skip
     assert ACTOR.name not in json.dumps(used)
     assert "there is no view" in office.run("ledger", "tail", "--view", "V-nonsense", code=2).stderr
 
@@ -105,7 +112,12 @@ def test_holds_and_erasure(office):
     assert office.told(*erase, code=1)[0]["records"] == 0
     assert [one["by"] for one in office.recorded("erased")] == ["dpo"]
     assert office.run("ledger", "erase", "--reason", "x", code=2).stderr
+    assert "--reason" in office.run("ledger", "erase", "--seq", "3", "--reason", " ", "-y", code=2).stderr
     assert json.loads(office.run("ledger", "verify", "--no-evidence", "--json").stdout)["erased"] == 21
+    nothing = office.run("hold", "add", " ", "--reason", "", "--artifact", "umbrella", "--artifact", "pkg:huggingface/acme/*", "--actor", "jane", code=2).stderr
+    assert [line.partition(":")[0] for line in nothing.splitlines()] == ["MATTER", "--reason", "--artifact", "--artifact", "--actor"]
+    assert "printed" in office.run("hold", "add", "case 9\nH-0", "--reason", "y", code=2).stderr
+    assert office.told("hold", "list") == []
     assert "--until" in office.run("hold", "add", "x", "--reason", "y", "--since", "2026-02-01", "--until", "2026-01-01", code=2).stderr
 
 
@@ -126,4 +138,6 @@ def test_who(office, tmp_path):
     (tmp_path / "data" / "secret.key").write_bytes(b"k" * 32)
     rows = open_house.told("ledger", "who", "::ffff:10.8.0.9")
     assert [row["period"] for row in rows] == [0, 1] and rows[0]["pseudonym"] == "a:" + pseudonym(b"k" * 32, "10.8.0.9")
+    said = [line.split("  ") for line in open_house.run("ledger", "who", "10.8.0.9").stdout.splitlines()]
+    assert [(row[1], row[3]) for row in said] == [("0", "-"), ("1", "now")] and said[0][2] == "-"
     assert "standard input" in open_house.run("ledger", "who", "hf_notasecret", code=2).stderr
