@@ -43,6 +43,8 @@ def command(ctx: click.Context, path: Path, dry_run: bool, allow_rollback: bool,
     seen before all of it is there; a run that was cut short is run again. Exit 0 when all was taken in, 1 when something was
     refused, 2 when nothing was.
     """
+    if receipt_path is not None and not receipt_path.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {receipt_path.parent}", param_hint="--receipt")
     from mirror import config as configuration
     from mirror import log
     from mirror.bundle.faults import BundleFault

@@ -240,10 +240,11 @@ def _room(config: Config, intake: Intake, files: int, parts: Iterable[Part]) -> 
     # Pages go into the index, which writes them twice before it settles (its journal).
     pages = 2 * sum(part.size for part in parts if part.media_type.startswith("application/vnd.entrepot."))
     room = intake.room(config.store.min_free)
-    if files + pages > room:
+    # What needs no room - a recall, or what is all here - comes in even where there is none left.
+    if files + pages > max(0, room):
         raise BundleFault("store", f"{files + pages} bytes are needed, and {max(0, room)} are free above store.min_free")
     used = _used(config.data)
-    if config.store.quota is not None and used + files > config.store.quota:
+    if files and config.store.quota is not None and used + files > config.store.quota:
         raise BundleFault("store", f"{files} bytes are needed, and store.quota leaves {max(0, config.store.quota - used)} of {config.store.quota}")
 
 

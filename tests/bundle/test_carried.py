@@ -171,6 +171,21 @@ def test_a_recall_is_in_force_before_anything_else(sender, tmp_path):
         assert mirror.get("/acme/tiny-bert/resolve/main/config.json").status == 451
 
 
+def test_a_recall_comes_in_where_no_room_is_left(sender, tmp_path):
+    """A receiver whose disk is below `store.min_free` takes in a recall, which needs no room, with a receipt and its turn; content it refuses, and a receipt that could not be put where it was told to."""
+    command = ("bundle", "export", "--recall", "acme/other", "--reason", "an order came in", "--name", "full")
+    sender.command(*command, "-o", str(sender.folder / "full.tar"))
+    export(sender, "too-much.tar", "--name", "too-much")
+    cards = enrolled(sender, tmp_path / "cards")
+    room = {"min_free": "90TiB"}
+    with running_mirror(tmp_path / "lab", policy=ALLOW_ALL, network="offline", trust={"verify": [str(cards)]}, store=room) as mirror:
+        lost = str(tmp_path / "nowhere" / "receipt.json")
+        assert "--receipt: there is no folder" in refuse(mirror, sender.folder / "full.tar", "--receipt", lost)
+        code, told = take(mirror, sender.folder / "full.tar")
+        assert (code, told["recalled"], Path(told["receipt"]).is_file()) == (0, ["acme/other"], True)
+        assert "free above store.min_free" in refuse(mirror, sender.folder / "too-much.tar")
+
+
 def until(holds) -> None:
     for _ in range(200):
         if holds():
