@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.conformance import table
 
@@ -67,5 +68,9 @@ class Proved:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """The examples of property tests are the same in every run; `make torture` looks for others."""
+    settings.register_profile("fixed", derandomize=True)
+    if "torture" not in str(config.getoption("markexpr")):
+        settings.load_profile("fixed")
     if (target := config.getoption("--conformance")) and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Proved(Path(target)), "conformance")

@@ -32,6 +32,11 @@ def strict(hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield mirror
 
 
+def decided(mirror: MirrorProcess) -> int:
+    """Events that answer somebody. How a file came (`acquired`) is written a moment after it did, for whoever asked first."""
+    return sum(event["kind"] != "acquired" for event in mirror.events())
+
+
 @pytest.mark.parametrize(("target", "says"), [(CONFIG, "X-Error-Message"), ("/pypi/simple/acme-lib/", ""), ("/v2/acme/tiny-bert/manifests/latest", "")])
 def test_one_too_many_is_429_before_anything_is_asked(strict: MirrorProcess, hub: StandInHub, target: str, says: str) -> None:
     """Over the limit a client is told by every field it may read how long to wait; upstream and the ledger see nothing."""
@@ -39,7 +44,7 @@ def test_one_too_many_is_429_before_anything_is_asked(strict: MirrorProcess, hub
     for _ in range(2):
         answer = strict.get(target, headers=mine)
         assert answer.headers["RateLimit"].startswith('"mirror";r='), answer.status
-    before = len(hub.requests), len(strict.events())
+    before = len(hub.requests), decided(strict)
     answer = strict.get(target, headers=mine)
     assert (answer.status, answer.headers["Content-Type"]) == (429, "application/problem+json")
     assert answer.headers["RateLimit"] == '"mirror";r=0;t=' + answer.headers["Retry-After"]
@@ -47,7 +52,7 @@ def test_one_too_many_is_429_before_anything_is_asked(strict: MirrorProcess, hub
     assert "2 requests in 3600 s" in answer.json()["error"]
     assert answer.headers["Cache-Control"] == "no-store"
     assert not says or "2 requests in 3600 s" in answer.headers[says]
-    assert (len(hub.requests), len(strict.events())) == before
+    assert (len(hub.requests), decided(strict)) == before
 
 
 def test_our_own_pages_are_not_counted(strict: MirrorProcess) -> None:
