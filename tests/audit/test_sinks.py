@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from structlog.testing import capture_logs
+from structlog.testing import CapturingLogger
 
 from mirror import config
 from mirror.audit.cursors import Cursor, cursor_path, read_cursor, write_cursor
@@ -74,21 +74,28 @@ def sink_to(folder: Path, port: int, **how) -> Sink:
     return Sink("siem", folder, StreamReceiver("127.0.0.1", port, NATIVE), how.pop("clock", SteppingClock()), pace=FAST, **how)
 
 
-async def test_a_week_without_the_receiver(tmp_path):
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> CapturingLogger:
+    """What sinks log. The test's own: the process's may be bound to what an earlier test set up."""
+    own = CapturingLogger()
+    monkeypatch.setattr("mirror.audit.sinks._LOG", own)
+    return own
+
+
+async def test_a_week_without_the_receiver(tmp_path, log):
     """A receiver that is away for a week and seven restarts gets everything, in order; meanwhile the log has one line a run and memory one page."""
     place = await Collector().start()
     await place.stop()
     clock = SteppingClock()
-    with capture_logs() as lines:
-        for _ in range(7):
-            clock.moment += timedelta(days=1)
-            sink = sink_to(tmp_path, place.port, clock=clock)
-            async with running(tmp_path, sink, clock=clock) as ledger:
-                await fill(ledger, 350)
-                await until(lambda sink=sink: sink.failing)
-                assert len(sink._pending) <= PAGE and sink.lag == ledger.head.count
-                assert sink.record()["why"] and sink.record()["since"]
-    assert [line["event"] for line in lines if line["event"].startswith("sink")] == ["sink_not_delivered"] * 7
+    for _ in range(7):
+        clock.moment += timedelta(days=1)
+        sink = sink_to(tmp_path, place.port, clock=clock)
+        async with running(tmp_path, sink, clock=clock) as ledger:
+            await fill(ledger, 350)
+            await until(lambda sink=sink: sink.failing)
+            assert len(sink._pending) <= PAGE and sink.lag == ledger.head.count
+            assert sink.record()["why"] and sink.record()["since"]
+    assert [call.args[0] for call in log.calls if call.args[0].startswith("sink")] == ["sink_not_delivered"] * 7
     assert len(segments(tmp_path)) > 7
     assert sink.age > 6 * 86400 - 1
     sink = sink_to(tmp_path, place.port, clock=clock)
@@ -164,7 +171,7 @@ async def test_who_closes_without_a_word(tmp_path):
             assert await served == b"5 event"
 
 
-async def test_a_webhook(tmp_path):
+async def test_a_webhook(tmp_path, log):
     """A webhook gets JSON Lines with its headers; what it finds too large comes in smaller pieces, what it refuses comes again, and no secret is told."""
     bodies, answers = [], [500, 307]
 
@@ -187,12 +194,12 @@ async def test_a_webhook(tmp_path):
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     receiver = WebReceiver(f"{url}/hook/tell-nobody", url, NATIVE, {"Authorization": "Splunk tell-nobody"}, Identity())
     sink = Sink("hook", tmp_path, receiver, SteppingClock(), Choice(frozenset(["refused", "allowed"]), frozenset(["deny"])), pace=FAST)
-    with capture_logs() as lines:
-        async with running(tmp_path, sink) as ledger:
-            await until(lambda: not sink.lag and not sink.failing)
-            await fill(ledger, 300)
-            await until(lambda: not sink.lag)
-            told = json.dumps([sink.record(), lines])
+    async with running(tmp_path, sink) as ledger:
+        await until(lambda: not sink.lag and not sink.failing)
+        await fill(ledger, 300)
+        await until(lambda: not sink.lag)
+        assert log.calls
+        told = json.dumps([sink.record(), [[call.args, call.kwargs] for call in log.calls]])
     await runner.cleanup()
     records = [json.loads(line) for body in bodies for line in body.splitlines()]
     assert len(bodies) > 5 and len(records) == 200 and {one["kind"] for one in records} == {"refused"}
