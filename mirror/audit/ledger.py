@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from mirror.audit.record import SALT, Prepared, Record, prepare
+from mirror.audit.record import Prepared, Record, prepare
+from mirror.audit.salts import Salts
 from mirror.audit.tickets import LedgerTicket
 from mirror.audit.writer import SEGMENT_SIZE, Writer
 from mirror.core.actor import Actor, network_of
@@ -89,6 +89,7 @@ class GroupLedger:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._waiting = _Waitlist()
+        self._salts = Salts()
         self._under_way: Sequence[_Queued] = ()
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -126,7 +127,7 @@ class GroupLedger:
         Raises `LedgerDown`; `ValueError` or `TypeError` for an event that no record can hold.
         """
         self._check()
-        queued = _Queued(LedgerTicket(self), prepare(event, os.urandom(SALT)))
+        queued = _Queued(LedgerTicket(self), prepare(event, self._salts.next()))
         with self._lock:
             self._waiting.queue.append(queued)
         self._rouse()
@@ -291,7 +292,7 @@ class GroupLedger:
             raise ValueError("neither an event nor repeats")
         actor = decision.actor if not decision.effect.serves else replace(decision.actor, address=network_of(decision.actor.address))
         event = Event(EventKind.REPEATED, at, actor, subject=decision.id, count=queued.count)
-        return prepare(event, os.urandom(SALT))
+        return prepare(event, self._salts.next())
 
     def _tell(self, tickets: Sequence[LedgerTicket]) -> None:
         loop = self._loop
@@ -393,7 +394,7 @@ class SegmentLedger(GroupLedger):
     def _outage_over(self, since: str) -> None:
         detail = (("outage", "nothing could be recorded"), ("since", since))
         event = Event(EventKind.RECOVERED, self._clock.now(), SELF, subject="ledger", detail=detail)
-        self._commit([_Queued(LedgerTicket(self), prepare(event, os.urandom(SALT)))])
+        self._commit([_Queued(LedgerTicket(self), prepare(event, self._salts.next()))])
 
 
 def _sealed(prepared: Prepared, record: Record) -> Sealed:
