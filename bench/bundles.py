@@ -81,7 +81,7 @@ def measured(folder: Path, count: int, size: int) -> None:
         times["export"].append(seconds(lambda sender=sender, carrier=carrier: written(sender, found, None, carrier)))
         config = replace(Config(), data=lab)
         with BundleReader(folder / "bundle") as reader:
-            opened = Opened(reader, reader.signed({signer.id: signer}), "", (), {})
+            opened = Opened(reader, reader.signed({signer.id: signer}), "", (), {}, (signer,))
             blobs = [Blob(part.digest, part.size) for part, _ in found.parts.values()]
             times["import"].append(seconds(lambda opened=opened, config=config, blobs=blobs: copied(config, opened, blobs, lambda _: None)))
         shutil.rmtree(lab)

@@ -14,7 +14,8 @@ from typing import BinaryIO, Final
 
 from mirror.bundle.archive import MOST_MEMBERS
 from mirror.bundle.faults import BundleFault
-from mirror.bundle.volumes import Ahead, held, sync, sync_all
+from mirror.bundle.volumes import held
+from mirror.durable import Ahead, sync, sync_all
 
 _HEX: Final = re.compile(r"[0-9a-f]{64}\Z")
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

@@ -6,50 +6,26 @@ digest, its number and how many there are, so that one that is missing, of anoth
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import fcntl
 import glob
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from mirror.bundle import tape
 from mirror.bundle.faults import BundleFault
 from mirror.bundle.tape import BLOCK, END, Header, Volume
+from mirror.durable import Ahead, sync, sync_all
 
 #: Bytes of the smallest volume, and how many there may be.
 SMALLEST: Final = 8 * BLOCK
 MOST_VOLUMES: Final = 9999
-#: Bytes that are left to the page cache at most.
-_AHEAD: Final = 8 * 1024 * 1024
-#: Files that are made durable one by one.
-_FEW: Final = 50
 _NOWHERE: Final = Volume("0" * 32, MOST_VOLUMES, MOST_VOLUMES)
 
 
 def volume_path(base: Path, number: int) -> Path:
     """Where a volume lies."""
     return base.with_name(f"{base.name}.{number:03d}")
-
-
-class Ahead:
-    """Lets the disk begin to write while more is copied, so that little is left to wait for at the end.
-
-    Linux begins to write pages back when told that they are not needed any more (posix_fadvise(2), POSIX_FADV_DONTNEED).
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._written = self._told = 0
-
-    def wrote(self, count: int) -> None:
-        """So many bytes more."""
-        self._written += count
-        if self._written - self._told >= _AHEAD:
-            os.posix_fadvise(self._descriptor, self._told, self._written - self._told, os.POSIX_FADV_DONTNEED)
-            self._told = self._written
 
 
 class TapeWriter:
@@ -176,30 +152,3 @@ def held(descriptor: int, target: Path) -> None:
         raise BundleFault(str(target), "is being written by another process") from None
     except OSError:
         return  # a medium without locks
-
-
-def sync_all(folder: Path, files: Sequence[Path]) -> None:
-    """Make these files of one file system durable: few one by one, many at once (syncfs(2)), which takes a disk a fraction of the time."""
-    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if len(files) > _FEW else None
-    if call is None:
-        for path in files:
-            sync(path)
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if call(descriptor):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
-    finally:
-        os.close(descriptor)
-
-
-def sync(path: Path) -> None:
-    """Make a file durable, or the names in a folder where its file system can."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL or not path.is_dir():
-            raise
-    finally:
-        os.close(descriptor)

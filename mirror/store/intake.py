@@ -2,22 +2,23 @@
 
 The bytes come from somebody who checks them while they are read, and raises where they are wrong; until then they have no
 name here. Many are made durable at once: a disk takes a thousand small files in the time of ten that
-are each waited for. A file without an entry is seen by nobody, so a run that is cut short harms nothing, and the next one
-finds what was named.
+are each waited for; and beside that the next ones are copied. A file without an entry is seen by nobody, so a run that is
+cut short harms nothing, and the next one finds what was named.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from mirror.durable import Ahead, sync_all
 from mirror.store.disk import blob_path, reckoned
 from mirror.store.reading import LENGTH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from mirror.core.nouns import Blob
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 #: What is written at a time: ext4 takes 256 KiB faster than 1 MiB.
 _WRITTEN: Final = 256 * 1024
 #: Files that wait for their names together, and bytes.
-_FILES: Final = 2000
-_BYTES: Final = 1024**3
+_FILES: Final = 1000
+_BYTES: Final = 256 * 1024**2
 
 
 class Intake:
@@ -39,6 +40,8 @@ class Intake:
         self._folder = root / "incoming"
         self._waiting: list[Blob] = []
         self._bytes = 0
+        self._beside = ThreadPoolExecutor(1, "intake")
+        self._settling: Future[None] | None = None
 
     def has(self, blob: Blob) -> bool:
         """Whether the file is here with its length."""
@@ -51,13 +54,14 @@ class Intake:
         if not self._waiting:
             self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / blob.digest.hex).open("wb", buffering=0) as file:
-            count = 0
+            count, ahead = 0, Ahead(file.fileno())
 
             def write(data: memoryview) -> None:
                 nonlocal count
                 written = 0
                 while written < len(data):
                     written += file.write(data[written : written + _WRITTEN]) or 0
+                ahead.wrote(written)
                 count += written
                 came(written)
 
@@ -70,24 +74,24 @@ class Intake:
         self._waiting.append(blob)
         self._bytes += blob.size
         if len(self._waiting) >= _FILES or self._bytes >= _BYTES:
-            self.settle()
+            self._settle()
 
     def settle(self) -> None:
         """Everything that was taken is durable and has its name on return. Raises `OSError`."""
-        if not self._waiting:
-            return
-        _sync(self._folder)  # a name never stands for what the disk has not
-        more = 0
-        for blob in self._waiting:
-            place = blob_path(self._root, blob.digest)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):
-                more -= place.stat().st_size  # one that was there and is broken
-            (self._folder / blob.digest.hex).replace(place)
-            more += blob.size
-        _sync(self._folder)
-        reckoned(self._root, more)
-        self._waiting, self._bytes = [], 0
+        self._settle()
+        self._settled()
+
+    def _settle(self) -> None:
+        """Have what waits settled, once what went before it is."""
+        self._settled()
+        if self._waiting:
+            self._settling = self._beside.submit(_named, self._root, self._folder, self._waiting)
+            self._waiting, self._bytes = [], 0
+
+    def _settled(self) -> None:
+        if self._settling is not None:
+            settling, self._settling = self._settling, None
+            settling.result()
 
     def room(self, min_free: int) -> int:
         """Bytes that may still be written before less than `min_free` is left on the disk."""
@@ -96,22 +100,26 @@ class Intake:
         return system.f_bavail * system.f_frsize - min_free
 
     def clear(self) -> None:
-        """Remove what a run that was killed left without a name."""
+        """Remove what has no name: what a run that was killed left, or this one where it failed."""
+        with suppress(OSError):
+            self._settled()
         with suppress(OSError):
             for path in self._folder.iterdir():
                 path.unlink(missing_ok=True)
 
 
-def _sync(folder: Path) -> None:
-    """Everything on the file system of `folder` is on its disk on return (syncfs(2), which tells of failed writes from Linux 5.8 on)."""
-    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if call is None:  # not Linux
-        os.sync()
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if call(descriptor):
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error), str(folder))
-    finally:
-        os.close(descriptor)
+def _named(root: Path, folder: Path, blobs: Sequence[Blob]) -> None:
+    """Make files durable, then their names."""
+    files = [folder / blob.digest.hex for blob in blobs]
+    sync_all(folder, files)  # a name never stands for what the disk has not
+    more, folders = 0, set()
+    for blob, file in zip(blobs, files, strict=True):
+        place = blob_path(root, blob.digest)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        folders |= {place.parent, place.parent.parent, place.parent.parent.parent}
+        with suppress(OSError):
+            more -= place.stat().st_size  # one that was there and is broken
+        file.replace(place)
+        more += blob.size
+    sync_all(folder, sorted(folders))
+    reckoned(root, more)
