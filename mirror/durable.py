@@ -1,5 +1,8 @@
-"""What is on the disk when it is said to be. Small files that must not be something else: no link, no device, no more bytes
-than expected; written whole or not at all. Large ones and many: written back while more comes, made durable together."""
+"""What is on the disk when it is said to be.
+
+Small files must not be something else (no link, no device, no more bytes than expected) and are written whole or not at all;
+large ones are written back while more comes, and many are made durable together.
+"""
 
 from __future__ import annotations
 

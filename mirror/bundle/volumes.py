@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 from mirror.bundle import tape
 from mirror.bundle.faults import BundleFault
 from mirror.bundle.tape import BLOCK, END, Header, Volume
-from mirror.durable import Ahead, sync, sync_all
+from mirror.durable import Ahead, sync
 
 #: Bytes of the smallest volume, and how many there may be.
 SMALLEST: Final = 8 * BLOCK
