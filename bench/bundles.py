@@ -3,8 +3,8 @@
     carrying   8 files of 128 MiB and 10,000 of 64 KiB: writing the bundle once it is known what goes along, and taking it in
                up to its rows, in turns with `cp -r` of the store's files and `sync -f`
     commands   `mirror bundle export` and `mirror bundle import` as people run them, start, judging and index included, of
-               one file of 512 MiB and of four, with the most memory that each took
-    rows       the same of 500 and of 4,000 small files: what each file costs beside its bytes
+               four files of 128 MiB and of sixteen, with the most memory that each took
+    rows       the same of 500 and of 2,000 small files: what each file costs beside its bytes
 
 Everything is read from the page cache and each turn finds as much free memory as the others: pages that a virtual machine
 must first get from its host would be counted to whoever comes first. Results go to bench/results/bundles.txt; `--quick`
@@ -166,7 +166,7 @@ def command(mirror: MirrorProcess, *words: str) -> Ran:
 def sending(folder: Path, count: int, size: int, large: bool) -> Iterator[MirrorProcess]:
     """A mirror that has these files of a data set in its store."""
     amounts = json.dumps([count, size, 10**12, large])
-    upstream = subprocess.Popen([sys.executable, "-m", "bench.sync", "--upstream", amounts], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    upstream = subprocess.Popen([sys.executable, "-m", "bench.sync", "--upstream", amounts], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert upstream.stdout is not None
         urls = json.loads(upstream.stdout.readline())
@@ -219,10 +219,10 @@ def main() -> int:
         for count, size in ((2, 128 * MIB), (500, 64 * 1024)) if quick else ((8, 128 * MIB), (10_000, 64 * 1024)):
             line(carrying(Path(folder), count, size, rounds))
         line(f"carrying took {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB * 1024:,.0f} MiB of memory at most, the files' making included")
-        for amounts in (((1, 32 * MIB), (4, 32 * MIB)) if quick else ((1, 512 * MIB), (4, 512 * MIB)), ((50, 20_000), (400, 20_000)) if quick else ((500, 20_000), (4_000, 20_000))):
+        for amounts in (((1, 32 * MIB), (4, 32 * MIB)) if quick else ((4, 128 * MIB), (16, 128 * MIB)), ((50, 20_000), (400, 20_000)) if quick else ((500, 20_000), (2_000, 20_000))):
             memory = []
             for count, size in amounts:
-                text, most = commands(Path(folder) / f"{count}-{size}", count, size, rounds, size > MIB)
+                text, most = commands(Path(folder) / f"{count}-{size}", count, size, min(rounds, 3), size > MIB)
                 memory.append(most)
                 line(text)
             line(f"  memory with {amounts[1][0]:,} files for that with {amounts[0][0]:,}: {memory[1] / memory[0]:.2f}")
