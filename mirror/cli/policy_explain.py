@@ -74,9 +74,10 @@ def explain(
     try:
         if path is None:
             epoch = in_force(config_path or click.get_current_context().find_object(Path), epoch)
-        asked = _question(artifact, groups, country, address, at, facts_path, config_path)
-        _defined(groups, epoch, configured(config_path))
-        facts, notes = _facts_of(asked, epoch, config_path, str(facts_path or "facts"))
+        config = configured(config_path, path)
+        asked = _question(artifact, groups, country, address, at, facts_path, config)
+        _defined(groups, epoch, config)
+        facts, notes = _facts_of(asked, epoch, config, str(facts_path or "facts"))
     except InputError as error:
         give_up(error.problems, as_json)
     sys.exit(_explain_artifact(epoch, asked, facts, notes, as_json=as_json))
@@ -97,21 +98,20 @@ def _explain_artifact(epoch: Epoch, asked: _Question, facts: Facts, notes: list[
     return 0 if found["effect"] in ("allow", "warn") else 1
 
 
-def _facts_of(asked: _Question, epoch: Epoch, config_path: Path | None, source: str) -> tuple[Facts, list[str]]:
+def _facts_of(asked: _Question, epoch: Epoch, config: Config, source: str) -> tuple[Facts, list[str]]:
     """What is known of the artifact here: what is stated, else what is cached, and what follows from both."""
     from mirror.cli.policy_cached import cached_facts
     from mirror.core.facts import Facts
     from mirror.policy.given import complete_facts, read_facts
 
     stated = read_facts(asked.facts, epoch.catalogue, asked.now, source, "", asked.artifact.project)
-    config = configured(config_path)
     cached, note = asyncio.run(cached_facts(config, epoch, asked.artifact)) if config.file is not None else (Facts(), "")
     given = {field.name: getattr(stated, field.name) for field in fields(Facts) if field.name != "evidence" and getattr(stated, field.name) is not None}
     return complete_facts(replace(cached, **given), asked.artifact, epoch.catalogue, epoch.lineage), [note] if note else []
 
 
 def _question(
-    artifact: str, groups: tuple[str, ...], country: str | None, address: str, at: str | None, facts_path: Path | None, config_path: Path | None
+    artifact: str, groups: tuple[str, ...], country: str | None, address: str, at: str | None, facts_path: Path | None, config: Config
 ) -> _Question:
     from mirror.policy.countries import CODES
 
@@ -133,7 +133,7 @@ def _question(
         problems += error.problems
     if problems or thing is None:
         raise InputError(problems)
-    return _Question(thing, _actor(groups, country, address, config_path), facts, now)
+    return _Question(thing, _actor(groups, country, address, config), facts, now)
 
 
 def _defined(groups: tuple[str, ...], epoch: Epoch, config: Config) -> None:
@@ -145,9 +145,9 @@ def _defined(groups: tuple[str, ...], epoch: Epoch, config: Config) -> None:
         raise InputError([Problem("", "--as", f"clients.groups has no group {name!r}; there are: {there}") for name in unknown])
 
 
-def _actor(groups: tuple[str, ...], country: str | None, address: str, config_path: Path | None) -> Actor:
+def _actor(groups: tuple[str, ...], country: str | None, address: str, config: Config) -> Actor:
     """A member of `groups` as the mirror would know one: with their country, jurisdictions and entity."""
-    known = [row for name, row in configured(config_path).clients.groups.items() if name in groups]
+    known = [row for name, row in config.clients.groups.items() if name in groups]
     home = country.upper() if country else next((row.country for row in known if row.country), None)
     return Actor(
         "explain", groups, address, home, "stated" if country else "group" if home else "",

@@ -28,11 +28,18 @@ _SPAN: Final = re.compile(r"([0-9]{1,5})\s*([hdwy])", re.IGNORECASE)
 _HOURS: Final = {"h": 1, "d": 24, "w": 168}
 
 
-def configured(config_path: Path | None) -> Config:
-    """The configuration of this command line. Raises `InputError`."""
+def configured(config_path: Path | None, policy: Path | None = None) -> Config:
+    """The configuration of this command line; where a `policy` is named beside it, its own need not be there. Raises `InputError`."""
     from mirror import config as configuration
+    from mirror.config_mended import UnsoundConfig
 
-    return configuration.load(config_path or click.get_current_context().find_object(Path), os.environ)
+    try:
+        return configuration.load(config_path or click.get_current_context().find_object(Path), os.environ)
+    except UnsoundConfig as error:
+        others = [problem for problem in error.problems if policy is None or problem.place != "policy.path"]
+        if others or error.rest is None:
+            raise UnsoundConfig(others, error.rest) from None
+        return error.rest
 
 
 def epoch_of(config_path: Path | None, path: Path | None) -> Epoch:
@@ -45,7 +52,7 @@ def epoch_of(config_path: Path | None, path: Path | None) -> Epoch:
     from mirror.policy.epoch import Epoch
     from mirror.proxy.rulebook import load_epoch
 
-    loaded = configured(config_path) if path is None else _but_for_policy(config_path)
+    loaded = configured(config_path, path)
     if path is not None and not path.exists():
         raise InputError([Problem(str(path), "", "no such file or folder")])
     groups = None if loaded.file is None else loaded.clients.groups  # without a configuration nobody knows the groups
@@ -57,19 +64,6 @@ def epoch_of(config_path: Path | None, path: Path | None) -> Epoch:
             whole = first.whole
             return Epoch(0, whole.policy, whole.catalogue, whole.lineage, whole.lists)
         raise
-
-
-def _but_for_policy(config_path: Path | None) -> Config:
-    """The configuration, for a policy that is named beside it: the configured one need not be there."""
-    from mirror.config_mended import UnsoundConfig
-
-    try:
-        return configured(config_path)
-    except UnsoundConfig as error:
-        others = [problem for problem in error.problems if problem.place != "policy.path"]
-        if others or error.rest is None:
-            raise UnsoundConfig(others, error.rest) from None
-        return error.rest
 
 
 def kept_out(name: str, problems: Sequence[Problem]) -> None:

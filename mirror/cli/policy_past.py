@@ -202,9 +202,12 @@ def diff(before: str, after: str, start: str, at: str | None, examples: int, con
     from mirror.policy.replay import between, summary
 
     try:
-        config = configured(config_path)
+        # Two files are compared also where the configured policy is not there.
+        files = [Path(name) for name in (before, after) if name != "current" and Path(name).exists()]
+        config = configured(config_path, files[0] if len(files) == 2 else None)
         window = _Window(since(start, datetime.now(UTC)), moment(at, "--at") if at else None, examples)
-        present = in_force(_named(config_path), epoch_of(config_path, None))
+        there = config.policy.path is None or config.policy.path.exists()
+        present = in_force(_named(config_path), epoch_of(config_path, None)) if there else epoch_of(config_path, files[0])
         old, new = (_version(config, present, name, config_path) for name in (before, after))
         has_ledger = ((config.ledger.path or config.data / "ledger") / "head").exists()
         past = _traffic(ledger_of(config), present, window) if has_ledger else None

@@ -146,6 +146,21 @@ def test_diff_compares_rules_and_decisions(run, installation, tmp_path):
     assert run("diff", "0" * 12, "current").exit_code == 2
 
 
+def test_named_policies_need_no_configured_one(tmp_path):
+    """Where the configured policy is not there, a named one still explains and two named ones are compared; what needs the configured one exits 2."""
+    (tmp_path / "mirror.yaml").write_text("policy: {path: gone.yaml}\n")
+    new = tmp_path / "new.yaml"
+    new.write_text("version: 1\nrules: []\n")
+
+    def code(*words: object) -> int:
+        return CliRunner().invoke(root, ["-c", str(tmp_path / "mirror.yaml"), "policy", *map(str, words)], standalone_mode=False).exit_code
+
+    assert code("explain", "--policy", new, "globex/harmless") == 0
+    assert code("diff", new, new) == 0
+    assert code("explain", "globex/harmless") == 2
+    assert code("diff", "current", new) == 2
+
+
 def test_show_prints_the_policy_of_a_moment(run):
     """The files as they were in force, from the archive: before and after a change; before the ledger there was none."""
     first = json.loads(run("show", "--at", "2026-11-01T09:03", "--json").output)
