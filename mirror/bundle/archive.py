@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from mirror.bundle import tape
-from mirror.bundle.faults import BundleFault
+from mirror.bundle.faults import BundleFault, Unreadable
 from mirror.bundle.tape import BLOCK, END, Header, Volume
 from mirror.bundle.volumes import volume_path
 
@@ -114,8 +114,11 @@ class _Scan:
 
     def run(self) -> None:
         for number, path in enumerate(self._paths):
-            with _opened(path) as file:
-                self._volume(number, file, path.name)
+            try:
+                with _opened(path) as file:
+                    self._volume(number, file, path.name)
+            except OSError as error:
+                raise Unreadable(path.name, error) from None
         if self._open is not None:
             raise BundleFault(self._paths[-1].name, f"is cut short: it ends within {self._open[0]}")
         if not self._ended:

@@ -11,3 +11,10 @@ class BundleFault(MirrorError):
     def __init__(self, place: str, message: str) -> None:
         super().__init__(f"{place}: {message}" if place else message)
         self.place, self.message = place, message
+
+
+class Unreadable(BundleFault):
+    """The medium does not give what lies there; whether the bundle holds is not known."""
+
+    def __init__(self, place: str, error: OSError) -> None:
+        super().__init__(place, f"cannot be read: {error.strerror or error}")

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 
 from mirror.bundle.archive import MOST_MEMBERS
 from mirror.bundle.faults import BundleFault
-from mirror.bundle.volumes import held
+from mirror.bundle.volumes import draft_of, held
 from mirror.durable import Ahead, sync, sync_all
 
 _HEX: Final = re.compile(r"[0-9a-f]{64}\Z")
@@ -27,7 +27,7 @@ class FolderWriter:
 
     def __init__(self, target: Path) -> None:
         self.first = target
-        self._draft = target.with_name(f".{target.name}.partial")
+        self._draft = draft_of(target)
         self._blobs = self._draft / "blobs" / "sha256"
         self._blobs.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self._draft, _DIRECTORY | _LINKED)

@@ -20,7 +20,7 @@ from typing import BinaryIO, Protocol, Self, cast
 
 from mirror.bundle import oci
 from mirror.bundle.archive import Tape
-from mirror.bundle.faults import BundleFault
+from mirror.bundle.faults import BundleFault, Unreadable
 from mirror.bundle.folder import Folder, FolderWriter
 from mirror.bundle.hashing import CHUNK, WRITTEN, Hashing
 from mirror.bundle.oci import Part, part_of, safe_title
@@ -69,6 +69,11 @@ class BundleWriter:
         if os.path.lexists(self._target.first):
             self._target.abandon()
             raise BundleFault(str(self._target.first), "is there already")
+
+    @property
+    def place(self) -> Path:
+        """What is there when all of the bundle is: the folder, the tar, the first volume."""
+        return self._target.first
 
     def add_file(self, part: Part, source: BinaryIO) -> None:
         """Copy a part. Raises `BundleFault` where `source` has not exactly its bytes; a part that is there is not copied again."""
@@ -190,9 +195,15 @@ class BundleReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._source: _Source = Folder(path) if path.is_dir() else Tape(path)
+        try:
+            self._source: _Source = Folder(path) if path.is_dir() else Tape(path)
+        except OSError as error:
+            raise Unreadable(path.name, error) from None
         try:
             self._load()
+        except OSError as error:
+            self._source.close()
+            raise Unreadable(path.name, error) from None
         except BaseException:
             self._source.close()
             raise
@@ -333,9 +344,7 @@ class Checked(io.RawIOBase):
         view = memoryview(buffer).cast("B")[: self._left]
         if not view:
             return 0
-        count = self._source.readinto(self._hashing.free()[: len(view)]) or 0
-        if not count:
-            raise BundleFault(self._place, f"is cut short: {self._left} of {self._part.size} bytes are missing")
+        count = self._next(len(view))
         view[:count] = self._hashing.add(count)
         self._left -= count
         if not self._left:
@@ -345,12 +354,20 @@ class Checked(io.RawIOBase):
     def pump(self, write: Callable[[memoryview], object]) -> None:
         """Give `write` everything from here on. Raises as `readinto`, but the last bytes are out before they are known to be right."""
         while self._left:
-            count = self._source.readinto(self._hashing.free()[: self._left]) or 0
-            if not count:
-                raise BundleFault(self._place, f"is cut short: {self._left} of {self._part.size} bytes are missing")
+            count = self._next(self._left)
             write(self._hashing.add(count))
             self._left -= count
         self._demand()
+
+    def _next(self, most: int) -> int:
+        """Read up to `most` bytes, one at least; gives how many. Raises `BundleFault` where there are none, or they cannot be had."""
+        try:
+            count = self._source.readinto(self._hashing.free()[:most]) or 0
+        except OSError as error:
+            raise Unreadable(self._place, error) from None
+        if not count:
+            raise BundleFault(self._place, f"is cut short: {self._left} of {self._part.size} bytes are missing")
+        return count
 
     def _demand(self) -> None:
         if self._hashing.hexdigest() != self._part.digest.hex:

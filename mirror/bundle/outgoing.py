@@ -66,7 +66,7 @@ def written(sender: Sender, found: Collection, before: tuple[int, Sequence[Row]]
     Raises `BundleFault`, `InputError`, `OSError`.
     """
     book = SentBook(sender.data, sender.name)
-    last = book.get(book.last)
+    book.take_back()
     rows = tuple(found.rows)
     needed = {digest for row in rows for digest in spoken_of(row)}
     new = Delta(rows, frozenset(needed), ()) if before is None else delta(rows, before[1])
@@ -78,14 +78,15 @@ def written(sender: Sender, found: Collection, before: tuple[int, Sequence[Row]]
             with (path or blob_path(sender.data, part.digest)).open("rb") as file:
                 writer.add_file(part, file)
         contents = writer.add_bytes(ROWS, "contents.jsonl", lines(new.rows))
-        statement = Statement(
-            sender.name, book.last + 1, sender.created, sender.origin, contents, writer.seal(),
-            previous="" if last is None else last.digest, since=None if before is None else before[0],
-            requires=tuple(Digest("sha256", one) for one in new.required), policy=sender.policy, catalogue=sender.catalogue,
-            lists=dict(sender.lists), checkpoint=sender.checkpoint,
-        )  # fmt: skip
-        signed = payload(statement)
-        # Before it has its name: a number that was given is never given again.
-        book.put(statement, signed, rows if before is None else merged(before[1], rows))
-        writer.finish(sign(signed, [sender.key]), created=sender.created)
+        with book.turn():
+            last = book.get(book.last)
+            statement = Statement(
+                sender.name, book.last + 1, sender.created, sender.origin, contents, writer.seal(),
+                previous="" if last is None else last.digest, since=None if before is None else before[0],
+                requires=tuple(Digest("sha256", one) for one in new.required), policy=sender.policy, catalogue=sender.catalogue,
+                lists=dict(sender.lists), checkpoint=sender.checkpoint,
+            )  # fmt: skip
+            signed = payload(statement)
+            with book.naming(statement, signed, rows if before is None else merged(before[1], rows), writer.place):
+                writer.finish(sign(signed, [sender.key]), created=sender.created)
     return Made(statement, digest_of(signed), len(new.fresh), size, sum(found.parts[digest][0].size for digest in needed))

@@ -58,16 +58,17 @@ def withdrawn(catalogue: Sequence[str], artifacts: Sequence[str], publishers: Se
 def written_recall(sender: Sender, rows: Sequence[Withdrawn], carrier: Carrier) -> Made:
     """Write the withdrawal. Raises `BundleFault`, `InputError`, `OSError`."""
     book = SentBook(sender.data, sender.name)
-    last = book.get(book.last)
-    with BundleWriter(carrier.path, carrier.form, volume=carrier.volume) as writer:
+    book.take_back()
+    with BundleWriter(carrier.path, carrier.form, volume=carrier.volume) as writer, book.turn():
+        last = book.get(book.last)
         contents = writer.add_bytes(ROWS, "contents.jsonl", _NOTHING)
         statement = Statement(
             sender.name, book.last + 1, sender.created, sender.origin, contents, writer.seal(), previous="" if last is None else last.digest,
             withdrawn=tuple(rows), checkpoint=sender.checkpoint, purpose="recall",
         )  # fmt: skip
         signed = payload(statement)
-        book.put(statement, signed, ())
-        writer.finish(sign(signed, [sender.key]), created=sender.created)
+        with book.naming(statement, signed, (), writer.place):
+            writer.finish(sign(signed, [sender.key]), created=sender.created)
     return Made(statement, digest_of(signed), 0, 0, 0)
 
 

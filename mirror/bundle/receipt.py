@@ -1,12 +1,14 @@
 """What a receiver answers: a signed receipt of what was taken and what was refused; and what it remembers of it.
 
-`<data>/bundles/received/<sender>/<name>/<number>.json` is the receipt of each import.
+`<data>/bundles/received/<sender>/<name>/<number>.json` is the receipt of each import; beside it `<number>.owed` until it was
+also put where it travels from.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -71,6 +73,24 @@ class Receipt:
         """The envelope's bytes."""
         return dsse.written(dsse.signed(dsse.Envelope(RECEIPT, self.payload), key))
 
+    @classmethod
+    def read(cls, told: dict[str, Any]) -> Receipt:
+        """What a payload of ours says. Raises `KeyError`, `TypeError`, `ValueError` for anything else."""
+        taken, ledger = told["taken"], told["ledger"]
+        refused = tuple(Refusal(one["artifact"], one["rule"], one["decision"], one["sentence"]) for one in told["refused"])
+        return cls(
+            told["name"], told["number"], told["statement"], told["sender"], datetime.fromisoformat(told["at"]), taken["files"], taken["bytes"],
+            taken["rows"], refused, ledger["records"], ledger["leaf"],
+        )  # fmt: skip
+
+
+def delivered(where: Path, signed: bytes) -> None:
+    """Put a receipt where it is to travel from: whole, or not at all. Raises `OSError`, also for a medium that cannot be written."""
+    if where.exists() and not where.is_file():  # a pipe or a device takes it as it comes
+        where.write_bytes(signed)
+    else:
+        write_whole(where.resolve(), signed)
+
 
 class ReceivedBook:
     """What was imported of one sender's bundles of one name."""
@@ -88,11 +108,27 @@ class ReceivedBook:
         """Where the receipt of an import lies."""
         return self._folder / f"{number:06}.json"
 
+    def owed(self, number: int, statement: str) -> bytes | None:
+        """The receipt of an import that ended before anybody was given it, of the bundle whose statement has this SHA-256 (hex)."""
+        if not self._owed(number).exists():
+            return None
+        told = _receipt(self.path(number))
+        return self.path(number).read_bytes() if told is not None and told.get("statement") == statement else None
+
+    def settled(self, number: int) -> None:
+        """Its receipt was given. Where that cannot be noted it is given once more."""
+        with suppress(OSError):
+            self._owed(number).unlink(missing_ok=True)
+
     def put(self, number: int, receipt: bytes, created: datetime) -> Path:
-        """Remember an import, durable on return. Raises `OSError`."""
+        """Remember an import, durable on return; its receipt is owed until `settled`. Raises `OSError`."""
         note(self._data, created)
+        write_whole(self._owed(number), b"")
         write_whole(self.path(number), receipt)
         return self.path(number)
+
+    def _owed(self, number: int) -> Path:
+        return self.path(number).with_suffix(".owed")
 
 
 def before_of(data: Path, name: str, since: str) -> tuple[int, Sequence[Row]]:
@@ -126,6 +162,11 @@ def _of_bundle(book: SentBook, path: Path) -> tuple[int, Sequence[Row]]:
             return statement.number, read(reader.read(statement.contents), str(path))
     except BundleFault as fault:
         raise InputError([Problem("--since", str(path), f"neither a number, a receipt nor a bundle: {fault}")]) from None
+
+
+def receipt_in(envelope: bytes, source: str) -> Receipt:
+    """The receipt that an envelope of ours holds. Raises `InputError`, and as `Receipt.read`."""
+    return Receipt.read(json.loads(dsse.read(envelope, source, _MOST).payload))
 
 
 def _receipt(path: Path) -> dict[str, Any] | None:

@@ -1,14 +1,18 @@
 """What was sent: of each bundle by name and number the statement, and every row that its receiver then has.
 
 `<data>/bundles/sent/<name>/<number>.statement` and `.rows`. From these the next bundle knows what is new, whatever became of
-the carrier. What a receiver refused, by its receipt, it lacks.
+the carrier. What a receiver refused, by its receipt, it lacks. `<number>.unnamed` says where a bundle is about to get its name:
+a number is written down before anybody can have the bundle, so that it is never given twice, and given again where nobody can.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Final
 
@@ -27,12 +31,11 @@ from mirror.bundle.contents import (
     spoken_of,
 )
 from mirror.bundle.statement import Statement, digest_of, parse
+from mirror.bundle.volumes import draft_of
 from mirror.core.errors import InputError, Problem
-from mirror.durable import write_whole
+from mirror.durable import alone, sync_folder, write_whole
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mirror.core.nouns import Artifact
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
@@ -93,6 +96,46 @@ class SentBook:
                 return self.get(number)
         return None
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """While this lasts nobody else gives numbers of this name."""
+        with alone(self._folder / "lock"):
+            yield
+
+    def take_back(self) -> None:
+        """Free the number of a bundle that never got its name: its writer was killed, and the draft lies where it was. Raises `OSError`.
+
+        To be called before a new draft is begun. Without a draft the bundle may be anywhere, and its number stays given.
+        """
+        with self.turn():
+            marker = self._marker(self.last)
+            try:
+                place = Path(os.fsdecode(marker.read_bytes()))
+            except OSError:
+                return
+            if not os.path.lexists(place) and os.path.lexists(draft_of(place)):
+                self.forget(self.last)
+            marker.unlink(missing_ok=True)
+
+    @contextmanager
+    def naming(self, statement: Statement, payload: bytes, rows: Iterable[Row], place: Path) -> Iterator[None]:
+        """Remember a bundle, durable, while it gets its name, `place`; forget it where that fails. To be called in its `turn`. Raises `OSError`."""
+        write_whole(self._marker(statement.number), os.fsencode(place.resolve()))
+        try:
+            self.put(statement, payload, rows)
+            yield
+        except BaseException:
+            if not os.path.lexists(place):
+                self.forget(statement.number)
+            raise
+        self._marker(statement.number).unlink(missing_ok=True)
+
+    def forget(self, number: int) -> None:
+        """A bundle that nobody has. Raises `OSError`."""
+        for path in (*self._paths(number), self._marker(number)):
+            path.unlink(missing_ok=True)
+        sync_folder(self._folder)
+
     def put(self, statement: Statement, payload: bytes, rows: Iterable[Row]) -> None:
         """Remember a bundle, durable on return. Raises `OSError`."""
         stated, told = self._paths(statement.number)
@@ -101,6 +144,9 @@ class SentBook:
 
     def _paths(self, number: int) -> tuple[Path, Path]:
         return self._folder / f"{number:06}.statement", self._folder / f"{number:06}.rows"
+
+    def _marker(self, number: int) -> Path:
+        return self._folder / f"{number:06}.unnamed"
 
     def _numbers(self) -> list[int]:
         return [int(path.stem) for path in self._folder.glob("*.statement") if path.stem.isdecimal()]

@@ -28,6 +28,11 @@ def volume_path(base: Path, number: int) -> Path:
     return base.with_name(f"{base.name}.{number:03d}")
 
 
+def draft_of(place: Path) -> Path:
+    """Where a file or folder lies before it has its name."""
+    return place.with_name(f".{place.name}.partial")
+
+
 class TapeWriter:
     """Writes files one behind the other into drafts beside `target`. `volume`: bytes per volume, rounded down to whole blocks."""
 
@@ -112,7 +117,7 @@ class TapeWriter:
         if number > MOST_VOLUMES:
             raise BundleFault(str(self._target), f"would have more than {MOST_VOLUMES} volumes")
         place = self._target if self._room is None else volume_path(self._target, number)
-        draft = place.with_name(f".{place.name}.partial")
+        draft = draft_of(place)
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         self._file = os.fdopen(descriptor, "wb")
         if not self._drafts:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,12 +98,22 @@ def command(ctx: click.Context, /, wants_path: Path | None, **given: Any) -> Non
             raise click.UsageError("a recall carries no content: leave out what is wanted, --pins, --all and --since")
         if not told["reason"]:
             raise click.UsageError("--recall needs --reason: it is what people are told")
-        ctx.exit(asyncio.run(_recall(config, options, _withdrawn(config, recalled, asked["publishers"], told))))
+        rows = _withdrawn(config, recalled, asked["publishers"], told)
+        ctx.exit(_written(options, lambda: _recall(config, options, rows)))
     if any(told.values()):
         raise click.UsageError("--reason, --basis and --legal are of a recall")
     if sum(ways) != 1 or (not ways[0] and any(asked[key] for key in KEYS)):
         raise click.UsageError("name one of: what is wanted (a list, options as of `mirror sync`), --pins NAME, --all")
-    ctx.exit(asyncio.run(_export(config, options, _wanted(config_path, config, wants_path, asked) if ways[0] else None)))
+    wanted = _wanted(config_path, config, wants_path, asked) if ways[0] else None
+    ctx.exit(_written(options, lambda: _export(config, options, wanted)))
+
+
+def _written(options: Options, work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """The exit status of `work`. A disk that is full or fails is one sentence: nothing is under the bundle's name then."""
+    try:
+        return asyncio.run(work())
+    except OSError as error:
+        raise InputError([Problem(str(error.filename or options.out), "", error.strerror or str(error))]) from None
 
 
 def _wanted(config_path: Path | None, config: Config, wants_path: Path | None, asked: dict[str, Any]) -> Wanted:

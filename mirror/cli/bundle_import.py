@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ import click
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from mirror.bundle.receipt import Receipt
+    from mirror.bundle.receipt import Receipt, ReceivedBook, Refusal
     from mirror.cli.bundle_incoming import Judged, Opened
     from mirror.config import Config
     from mirror.core.nouns import Blob
@@ -55,6 +56,8 @@ def command(ctx: click.Context, path: Path, dry_run: bool, allow_rollback: bool,
         ctx.exit(asyncio.run(_import(config, path, receipt_path, dry_run=dry_run, allow_rollback=allow_rollback, as_json=as_json)))
     except BundleFault as fault:
         raise InputError([Problem(str(path), fault.place, fault.message)]) from None
+    except OSError as error:  # a disk that is full or fails: what was copied is found by the next run
+        raise InputError([Problem(str(error.filename or config.data), "", error.strerror or str(error))]) from None
 
 
 async def _import(config: Config, path: Path, receipt_path: Path | None, *, dry_run: bool, allow_rollback: bool, as_json: bool) -> int:
@@ -64,6 +67,8 @@ async def _import(config: Config, path: Path, receipt_path: Path | None, *, dry_
     clock = SystemClock()
     bundle = await asyncio.to_thread(opened, config, path, allow_rollback=allow_rollback)
     try:
+        if bundle.owed is not None and not dry_run:
+            return await _given(config, bundle, bundle.owed, receipt_path or _beside(path), as_json=as_json)
         if not dry_run:
             await lists_received(config, bundle, clock, lacking=True)  # no mirror starts without an edition of each of its lists
         async with _owner(config) as desk, _ground(config, clock) as (index, epoch):
@@ -72,13 +77,44 @@ async def _import(config: Config, path: Path, receipt_path: Path | None, *, dry_
             found = await judged(config, bundle, index, epoch, clock)
             wanted = await asyncio.to_thread(demand, config, bundle, found.taken)
             if dry_run:
-                _say(bundle, found, sum(blob.size for blob in wanted), None, None, as_json=as_json)
+                _say(bundle, _Came(len(found.taken), sum(blob.size for blob in wanted), found.refused), None, as_json=as_json)
                 return 1 if found.refused else 0
             receipt, where = await _taken(config, bundle, found, wanted, index, clock, desk, receipt_path or _beside(path))
     finally:
         await asyncio.to_thread(bundle.reader.close)
-    _say(bundle, found, receipt.size, receipt, where, as_json=as_json)
-    return 1 if found.refused else 0
+    return _done(config, bundle, receipt, where, as_json=as_json)
+
+
+async def _given(config: Config, bundle: Opened, signed: bytes, where: Path, *, as_json: bool) -> int:
+    """What is left of an import that was interrupted when all of it was here: those who answer look anew, and its receipt is given."""
+    from mirror.bundle.receipt import ReceivedBook, receipt_in
+
+    book, number = ReceivedBook(config.data, bundle.statement), bundle.statement.number
+    receipt = receipt_in(signed, str(book.path(number)))
+    async with _owner(config) as desk:
+        await desk.renew()
+        where = await asyncio.to_thread(_put, book, number, signed, where)
+    return _done(config, bundle, receipt, where, as_json=as_json)
+
+
+def _done(config: Config, bundle: Opened, receipt: Receipt, where: Path, *, as_json: bool) -> int:
+    """The last step, with nothing left to write: before it the same command gives the receipt again, after it it says that there is nothing to do."""
+    from mirror.bundle.receipt import ReceivedBook
+
+    ReceivedBook(config.data, bundle.statement).settled(bundle.statement.number)
+    _say(bundle, _Came.of(receipt), where, as_json=as_json)
+    return 1 if receipt.refused else 0
+
+
+def _put(book: ReceivedBook, number: int, signed: bytes, where: Path) -> Path:
+    """Give the receipt; where it is then: at `where`, or with our data where that cannot be written."""
+    from mirror.bundle.receipt import delivered
+
+    try:
+        delivered(where, signed)
+    except OSError:
+        return book.path(number)
+    return where
 
 
 async def _taken(
@@ -97,6 +133,9 @@ async def _taken(
     )
     from mirror.ledger_wiring import machine_key_of
 
+    key = machine_key_of(config).current()
+    if key is None:
+        raise InputError([Problem("trust.signing_key", "", "there is no key to sign the receipt with")])
     size = await asyncio.to_thread(copied, config, bundle, wanted, lambda _: None)
     now = clock.now()
     head = await desk.record(found.events)
@@ -108,17 +147,11 @@ async def _taken(
     draft = receipt_of(bundle, found, size, rows, head, now)
     head = await desk.record([imported_event(bundle, draft, lists, pack)])
     receipt = receipt_of(bundle, found, size, rows, head, now)
-    key = machine_key_of(config).current()
-    if key is None:
-        raise InputError([Problem("trust.signing_key", "", "there is no key to sign the receipt with")])
     signed = receipt.signed(key)
-    kept = await asyncio.to_thread(ReceivedBook(config.data, bundle.statement).put, bundle.statement.number, signed, bundle.statement.created)
+    book, number = ReceivedBook(config.data, bundle.statement), bundle.statement.number
+    await asyncio.to_thread(book.put, number, signed, bundle.statement.created)
     await desk.renew()
-    try:
-        await asyncio.to_thread(where.write_bytes, signed)
-    except OSError:  # a medium that cannot be written: it lies with our data
-        return receipt, kept
-    return receipt, where
+    return receipt, await asyncio.to_thread(_put, book, number, signed, where)
 
 
 async def _recalled(config: Config, bundle: Opened, clock: SystemClock, *, dry_run: bool) -> None:
@@ -178,29 +211,44 @@ async def _ground(config: Config, clock: SystemClock) -> AsyncIterator[tuple[Sql
         await index.close()
 
 
-def _say(bundle: Opened, found: Judged, size: int, receipt: Receipt | None, where: Path | None, *, as_json: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Came:
+    """What is told of an import, or of one that only would be (`rows` None). `size` in bytes."""
+
+    files: int
+    size: int
+    refused: Sequence[Refusal]
+    rows: int | None = None
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> _Came:
+        """As the receipt says."""
+        return cls(receipt.files, receipt.size, receipt.refused, receipt.rows)
+
+
+def _say(bundle: Opened, came: _Came, where: Path | None, *, as_json: bool) -> None:
     from mirror.cli.sizes import readable
     from mirror.core.dsse import fingerprint
 
     stated = bundle.statement
     if as_json:
-        rows = [{"artifact": one.artifact, "rule": one.rule, "decision": one.decision, "sentence": one.sentence} for one in found.refused]
+        rows = [{"artifact": one.artifact, "rule": one.rule, "decision": one.decision, "sentence": one.sentence} for one in came.refused]
         told: dict[str, Any] = {
             "name": stated.name, "number": stated.number, "since": stated.since, "sender": stated.sender, "statement": bundle.digest,
             "signed_by": [{"key": one.id, "name": one.name, "fingerprint": fingerprint(one.public)} for one in bundle.signers],
-            "purpose": stated.purpose, "files": len(found.taken), "bytes": size, "refused": rows, "dry_run": receipt is None,
-            "recalled": [row.artifact for row in stated.withdrawn], "receipt": None if where is None else str(where), "rows": None if receipt is None else receipt.rows,
+            "purpose": stated.purpose, "files": came.files, "bytes": came.size, "refused": rows, "dry_run": came.rows is None,
+            "recalled": [row.artifact for row in stated.withdrawn], "receipt": None if where is None else str(where), "rows": came.rows,
         }  # fmt: skip
         click.echo(json.dumps(told, ensure_ascii=False))
         return
     for row in stated.withdrawn:
         click.echo(f"recalled  {row.artifact}  {row.reason}", err=True)
-    for one in found.refused[:_SHOWN]:
+    for one in came.refused[:_SHOWN]:
         click.echo(f"refused  {one.artifact}  {one.sentence}", err=True)
-    if len(found.refused) > _SHOWN:
-        click.echo(f"and {len(found.refused) - _SHOWN} more; the receipt has all of them", err=True)
-    done = "would take in" if receipt is None else "took in"
-    click.echo(f"bundle {stated.name} {stated.number} of {stated.sender}: {done} {len(found.taken)} files, {readable(size)} to copy; {len(found.refused)} refused")
+    if len(came.refused) > _SHOWN:
+        click.echo(f"and {len(came.refused) - _SHOWN} more; the receipt has all of them", err=True)
+    done = "would take in" if came.rows is None else "took in"
+    click.echo(f"bundle {stated.name} {stated.number} of {stated.sender}: {done} {came.files} files, {readable(came.size)} to copy; {len(came.refused)} refused")
     for signer in bundle.signers:
         click.echo(f"signed by {signer.name or signer.id[:16]}, fingerprint {fingerprint(signer.public)}")
     if where is not None:

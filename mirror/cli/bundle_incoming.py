@@ -94,6 +94,7 @@ class Opened:
     rows: tuple[Row, ...]
     hubs: Mapping[str, str]
     signers: tuple[Signer, ...]
+    owed: bytes | None = None  # the receipt of this very bundle, all of which is here
     bodies: dict[str, bytes] = field(default_factory=dict)  # of pages that are here already, by SHA-256 (hex)
 
 
@@ -106,7 +107,8 @@ def opened(config: Config, path: Path, *, allow_rollback: bool) -> Opened:
     reader = BundleReader(path)
     try:
         statement = reader.signed(keys, revoked)
-        _in_turn(config.data, statement, allow_rollback=allow_rollback)
+        digest = digest_of(dsse.read(reader.envelope, "statement", len(reader.envelope)).payload)
+        owed = _in_turn(config.data, statement, digest, allow_rollback=allow_rollback)
         contents = reader.parts[statement.contents.digest.hex]
         if contents.size > _MOST_CONTENTS:
             raise BundleFault("contents", f"have {contents.size} bytes: more than this release reads")
@@ -116,8 +118,7 @@ def opened(config: Config, path: Path, *, allow_rollback: bool) -> Opened:
             raise BundleFault("", "; ".join(map(str, error.problems[:8]))) from None
         rows = (*rows, *_elsewhere(rows, config))
         hubs = our_hubs(rows, {name: row.dialect for name, row in config.hubs.items()})
-        digest = digest_of(dsse.read(reader.envelope, "statement", len(reader.envelope)).payload)
-        return Opened(reader, statement, digest, rows, hubs, signers(reader.envelope, keys))
+        return Opened(reader, statement, digest, rows, hubs, signers(reader.envelope, keys), owed)
     except BaseException:
         reader.close()
         raise
@@ -132,15 +133,23 @@ def _elsewhere(rows: Sequence[Row], config: Config) -> Iterator[PageRow]:
             yield replace(row, target=bases[row.hub] + row.target)
 
 
-def _in_turn(data: Path, statement: Statement, *, allow_rollback: bool) -> None:
-    """Raises `BundleFault` for a bundle that is older than what is here, and for a delta whose ground is not here."""
-    last = ReceivedBook(data, statement).last
+def _in_turn(data: Path, statement: Statement, digest: str, *, allow_rollback: bool) -> bytes | None:
+    """The receipt of this very bundle, where its import was interrupted when nothing but giving that was left.
+
+    Raises `BundleFault` for one that is older than what is here, and for a delta whose ground is not here.
+    """
+    book = ReceivedBook(data, statement)
+    last = book.last
     name = f"bundle {statement.name} {statement.number}"
     if statement.number <= last and not allow_rollback:
-        raise BundleFault(name, f"{statement.name} {last} was imported already: an older state comes back with --allow-rollback only")
+        owed = book.owed(last, digest) if statement.number == last else None
+        if owed is None:
+            raise BundleFault(name, f"{statement.name} {last} was imported already: an older state comes back with --allow-rollback only")
+        return owed
     if statement.since is not None and last < statement.since:
         had = f"{last} is the last that was" if last else "none of this name was"
         raise BundleFault(name, f"has only what is new since {statement.since}, which was not imported here ({had}): import {statement.since} first")
+    return None
 
 
 # --- judging ------------------------------------------------------------------------------------------------------

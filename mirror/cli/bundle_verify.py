@@ -32,7 +32,7 @@ def command(path: Path, keys: tuple[str, ...], as_json: bool) -> None:
     The signature is checked first, then every byte. Nothing is unpacked or written.
     """
     from mirror.bundle.checked import verify
-    from mirror.bundle.faults import BundleFault
+    from mirror.bundle.faults import BundleFault, Unreadable
     from mirror.bundle.senders import senders
 
     known, revoked = senders(keys)
@@ -42,7 +42,7 @@ def command(path: Path, keys: tuple[str, ...], as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps({"ok": False, "place": fault.place, "fault": fault.message}, ensure_ascii=False))
         click.echo(str(fault) if fault.place == path.name else f"{path.name}: {fault}", err=True)
-        sys.exit(1)
+        sys.exit(2 if isinstance(fault, Unreadable) else 1)
     click.echo(json.dumps(told(found), ensure_ascii=False) if as_json else "\n".join(said(found)))
 
 

@@ -71,9 +71,9 @@ class BulkTables:
         return {digest: body for digest, body in found.items() if sha256(body).hexdigest() == digest}
 
     async def take_in(self, things: Iterable[Stored]) -> int:
-        """Store or replace all of these, or none; gives how many. Others get their turn between statements."""
+        """Store or replace all of these, or none, durable on return; gives how many. Others get their turn between statements."""
         count = 0
-        async with self._database.write() as connection:
+        async with self._database.write(durable=True) as connection:
             gathered: dict[str, tuple[Table, dict[str, dict[str, Any]]]] = {}
             for thing in things:
                 table, row = await _row(thing)

@@ -54,8 +54,8 @@ class Database:
             raise IndexDown(_phrase(error)) from error
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that is committed at the end of the block. Raises `IndexDown`.
+    async def write(self, *, durable: bool = False) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is committed at the end of the block; with `durable` it then outlives a power cut as well. Raises `IndexDown`.
 
         After a failure the database is left alone for `_REST` seconds: requests write in passing, and must not wait one
         after another for what does not answer.
@@ -65,7 +65,7 @@ class Database:
                 if asyncio.get_running_loop().time() < self._rest_until:
                     raise IndexDown(self._why)
                 async with self.engine.connect() as plain:
-                    connection = await plain.execution_options(mirror_write=True)
+                    connection = await plain.execution_options(mirror_write=True, mirror_durable=durable)
                     async with connection.begin():
                         yield connection
         except (SQLAlchemyError, OSError) as error:
@@ -143,7 +143,14 @@ def _sqlite(path: Path) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "begin")
     def _begun(connection: Connection) -> None:
         # A deferred transaction that turns into a writing one may fail at once; an immediate one waits its turn.
-        immediate = connection.get_execution_options().get("mirror_write")
+        options = connection.get_execution_options()
+        immediate = options.get("mirror_write")
+        # What is asked of upstreams again may be lost with the last seconds before a power cut; what somebody was promised may not.
+        if options.get("mirror_durable"):
+            connection.exec_driver_sql("PRAGMA synchronous = FULL")
+            connection.info["mirror_durable"] = True
+        elif connection.info.pop("mirror_durable", False):
+            connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine

@@ -1,101 +1,160 @@
-"""An import that is killed: nothing of the bundle can be seen, and the next run completes it."""
+"""An import that ends at any system call, or at any byte of a write: nothing of the bundle can be seen or all of it, and the same command completes it.
+
+A few moments here, drawn with a fixed seed; all of them in `tests/torture/test_cut_short.py`.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import errno
+import os
 import random
-import signal
-import sqlite3
-import time
+import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.bundle.test_carried import enrolled, here, until
-from tests.support import preloaded
-from tests.support.mirror import ALLOW_ALL, MirrorProcess, clean_environment, running_mirror
-from tests.support.standin import running_hub, running_index
+from tests.bundle.interrupted import CHANGED, Course, Export, made
+from tests.support.calls import Answer, Call, Kill
+from tests.support.mirror import until
 
-FILES = 40
-SIZE = 300_000
+SEED = 20261122
+#: Files of a mirror that are made anew from others, or mean nothing once their process is gone.
+PASSING = ("/index.sqlite-shm", "/ledger/lock", "/ledger/reserve", "/ledger/head", "/ledger/tree-0", "/blobs/usage")
 
 
 @pytest.fixture(scope="module")
-def sender(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sender")
-    rng = random.Random(7)
-    with running_hub() as hub, running_index() as index:
-        hub.add_repo("model", "acme/heavy", {"config.json": b"{}"}, lfs={f"part-{number:02}.bin": rng.randbytes(SIZE) for number in range(FILES)})
-        with running_mirror(folder, hub, index, ALLOW_ALL) as mirror:
-            here(mirror)
-            (folder / "wants.yaml").write_text("version: 1\nname: heavy\nmodels: [{id: acme/heavy}]\n")
-            mirror.command("bundle", "export", "wants.yaml", "-o", str(folder / "heavy.tar"))
-            yield mirror
+def course(tmp_path_factory) -> Course:
+    folder = tmp_path_factory.mktemp("cut-short")
+    with made(folder) as world:
+        pass
+    return Course(world, folder)
 
 
-def stored(lab: MirrorProcess) -> list[Path]:
-    return list((lab.folder / "data" / "blobs" / "sha256").glob("*/*/*"))
+def at(number: int, answer: Answer):
+    """Answer one call, and let all others be done."""
+    return lambda call: answer if call.number == number else None
 
 
-def copied(lab: MirrorProcess) -> int:
-    """Files that have come, with a name or not yet."""
-    return len(stored(lab)) + sum(1 for _ in (lab.folder / "data" / "incoming").glob("*"))
+def moments(course: Course, count: int) -> list[int]:
+    """So many calls, one from each part of the import."""
+    chance, edges = random.Random(SEED), [len(course.calls) * part // count + 1 for part in range(count + 1)]
+    return [chance.randrange(start, stop) for start, stop in pairwise(edges)]
 
 
-def names(lab: MirrorProcess) -> int:
-    path = lab.folder / "data" / "index.sqlite"
-    if not path.exists():
-        return 0
-    with sqlite3.connect(path) as database:
-        try:
-            return int(database.execute("SELECT count(*) FROM entries").fetchone()[0])
-        except sqlite3.OperationalError:  # killed before there was a table
-            return 0
+def test_killed_before_any_call(course):
+    """Killed before a call that changes the disk, an import shows nothing or all of its bundle, and run again it completes and copies nothing twice."""
+    for number in moments(course, 3):
+        lab = course.lab()
+        ran = course.interrupted(lab, at(number, Kill()))
+        course.completed(lab, ran)
 
 
-def killed(lab: MirrorProcess, bundle: Path, holds) -> bool:
-    """Begin to import, and kill as soon as `holds`; False where it ended first."""
-    process = preloaded.start(
-        ["-c", str(lab.folder / "mirror.yaml"), "bundle", "import", str(bundle)], cwd=lab.folder, env=clean_environment(), stderr=(lab.folder / "log").open("a")
-    )
-    while process.poll() is None:
-        if holds():
-            process.send_signal(signal.SIGKILL)
-            process.wait(20)
-            return True
-        time.sleep(0.0005)
-    return False
+def test_killed_within_a_write(course):
+    """Killed when only the beginning of a write had reached a file, of the index and a receipt, it is the same."""
+    chance = random.Random(SEED)
+    for part in ("/index.sqlite-wal", "/medium/"):
+        first = [call for call in course.calls if call.size > 1 and part in call.path][-1]
+        cut, seen = chance.randrange(1, first.size), []
+
+        def decide(call: Call, part=part, cut=cut, first=first, seen=seen) -> Answer:
+            if part in call.path and call.size == first.size:
+                seen.append(call)
+                return Kill(cut)
+            return None
+
+        lab = course.lab()
+        ran = course.interrupted(lab, decide)
+        assert (ran.code, len(seen)) == (-9, 1)
+        course.completed(lab, ran)
 
 
-@pytest.mark.parametrize("serving", [False, True], ids=["nobody serves", "while serving"])
-def test_an_import_killed_anywhere_leaves_nothing_or_goes_on(sender, tmp_path, serving):
-    """Killed while files are copied, again and again, nothing can be seen; then all of it can, byte for byte, and what was copied was not copied again."""
-    cards = enrolled(sender, tmp_path / "cards")
-    config = {"listen": {"host": "127.0.0.1", "port": 0}, "network": "offline", "trust": {"verify": [str(cards)]}}
-    lab = MirrorProcess(tmp_path / "lab", config, ALLOW_ALL)
-    here(lab.start())
-    if not serving:
-        lab.stop()
-    bundle = sender.folder / "heavy.tar"
-    target = "/acme/heavy/resolve/main/part-07.bin"
-    try:
-        for step in (1, 9, 23, FILES):
-            assert killed(lab, bundle, lambda step=step: (len(stored(lab)) if step == FILES else copied(lab)) >= step)
-            assert names(lab) in (0, FILES + 1)  # the last kill may come after the one transaction
-            if serving and names(lab) == 0:
-                assert lab.get(target).status == 404
-        kept = {path: path.stat().st_ino for path in stored(lab)}
-        assert len(kept) >= FILES
-        told = json.loads(lab.command("bundle", "import", str(bundle), "--json", "--allow-rollback").stdout)
-        assert (told["files"], told["refused"]) == (FILES + 1, [])
-        assert all(path.stat().st_ino == inode for path, inode in kept.items())
-        assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.name for path in stored(lab))
-        assert list((lab.folder / "data" / "incoming").iterdir()) == []
-        if not serving:
-            here(lab.start())
-        until(lambda: lab.get(target).status == 200)
-        assert len(lab.get(target).body) == SIZE
-        assert lab.command("ledger", "verify").returncode == 0
-    finally:
-        lab.stop()
+def test_killed_while_a_mirror_serves(course):
+    """Beside a mirror that serves it is the same: clients get the old file until they get the new one."""
+    lab = course.lab()
+    with lab.served():
+        for number in (3, 20, 60):
+            assert course.interrupted(lab, at(number, Kill())).code == -9
+        course.completed(lab, course.interrupted(lab, at(150, Kill())))
+        until(lambda: lab.mirror.get("/acme/heavy/resolve/main/config.json").body == CHANGED)
+
+
+def test_a_disk_that_is_full_or_fails(course):
+    """From any call on a full disk, and at any call an error of the disk, end in one sentence and exit 2, or do no harm; later the same command completes it."""
+    writing = {"write", "pwrite64", "openat", "open", "mkdir", "mkdirat", "fallocate", "rename"}
+    for number, last, problem in zip(moments(course, 2), (10**6, 0), (errno.ENOSPC, errno.EIO), strict=True):
+
+        def decide(call: Call, number=number, last=max(number, last), problem=problem) -> Answer:
+            return problem if number <= call.number <= last and (last == number or call.name in writing) else None
+
+        lab = course.lab()
+        course.completed(lab, course.failed(lab, decide))
+
+
+def test_no_receipt_is_ahead_of_what_it_tells(course):
+    """Whatever was written before a receipt is, was made durable before it: a power cut takes nothing that it tells of."""
+    waiting: dict[str, Call] = {}
+    for call in course.calls:
+        if "/bundles/received/" in call.path:
+            break
+        if call.size:
+            waiting[call.path] = call
+        elif call.name in ("fsync", "fdatasync"):
+            waiting.pop(call.path, None)
+        elif call.name == "syncfs":
+            waiting.clear()
+    else:
+        raise AssertionError("there was no receipt")
+    assert [path for path in waiting if not path.endswith(PASSING)] == []
+
+
+@pytest.mark.parametrize("form", ["tar", pytest.param("dir", marks=pytest.mark.torture), pytest.param("volumes", marks=pytest.mark.torture)])
+def test_an_export_is_whole_or_nothing(course, form):
+    """An export that is killed, or fails, leaves nothing under the bundle's name or a whole one; its number is neither lost nor given twice."""
+    export = Export(course, form)
+    named = next(call.number for call in export.calls if call.path == str(export.whole / "medium") and call.name == "fsync")
+    # The number is written down and the bundle about to be named; it is named.
+    assert [export.interrupted(at(number, Kill())).code for number in (named - 1, named)] == [-9, -9]
+    assert export.interrupted(at(named - 1, errno.EIO), fails=True).code == 2
+
+
+@pytest.mark.parametrize("place", [40, *(pytest.param(place, marks=pytest.mark.torture) for place in (1, 2, 3, 10, 20, 30, 60))])
+def test_a_medium_that_does_not_give_what_it_has(course, place):
+    """A medium that fails while it is read is named in one sentence with exit 2; nothing of the bundle can be seen, and with a medium that works the command completes it."""
+    lab, seen = course.lab(), []
+
+    def decide(call: Call) -> Answer:
+        if call.path == str(lab.bundle) and call.name in ("read", "readv", "pread64"):
+            seen.append(call)
+            return errno.EIO if len(seen) == place else None
+        return None
+
+    ran = course.failed(lab, decide, reads=True)
+    assert (ran.code, "second.tar" in ran.err, "cannot be read: Input/output error" in ran.err) == (2, True, True)
+    course.completed(lab, ran)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 20_480)
+
+
+def other(path: Path) -> None:
+    data = path.read_bytes()
+    with path.open("r+b") as file:
+        file.write(bytes(byte ^ 1 for byte in data))
+
+
+@pytest.mark.parametrize("change", [cut, pytest.param(other, marks=pytest.mark.torture), pytest.param(Path.unlink, marks=pytest.mark.torture)])
+def test_a_medium_that_changes_while_it_is_read(course, change):
+    """A bundle that is cut short, overwritten or taken away while files are copied from it is refused in one sentence, and nothing of it can be seen."""
+    lab, changed = course.lab(), []
+
+    def decide(call: Call) -> None:
+        if "/incoming/" in call.path and call.name == "write" and not changed:
+            changed.append(call)
+            change(lab.bundle)
+
+    ran = course.failed(lab, decide)
+    assert (ran.code, "second.tar" in ran.err) == (2, True)
+    shutil.copyfile(course.world.second, lab.bundle)
+    course.completed(lab, ran)

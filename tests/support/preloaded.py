@@ -75,8 +75,15 @@ class Command:
         self.send_signal(signal.SIGKILL)
 
 
-def start(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stderr: IO[Any] | None = None) -> Command | subprocess.Popen[str]:
-    """`mirror <arguments>`, its standard output as text in `stdout`; its standard error too where it has no file of its own."""
+def start(
+    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stderr: IO[Any] | None = None, stdout: IO[Any] | None = None, first: str = ""
+) -> Command | subprocess.Popen[str]:
+    """`mirror <arguments>`, its standard output as text in `stdout`; its standard error too where it has no file of its own.
+
+    `first` is what the new process does before anything else: `tests.support.calls:<kind>:<where>` has its system calls asked about.
+    """
+    if stdout is not None and stderr is not None:
+        return Command(_forked(arguments, cwd, env, stdout.fileno(), stderr.fileno(), first), None)
     if afresh(env):
         return subprocess.Popen([*_MODULE, *arguments], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=stderr or subprocess.STDOUT)
     readable, writable = os.pipe()
@@ -111,8 +118,8 @@ def open_temporary() -> IO[bytes]:
     return os.fdopen(os.memfd_create("output"), "w+b")
 
 
-def _forked(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> int:
-    wish = json.dumps({"arguments": list(arguments), "cwd": str(cwd), "env": dict(env)}).encode()
+def _forked(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], stdout: int, stderr: int, first: str = "") -> int:
+    wish = json.dumps({"arguments": list(arguments), "cwd": str(cwd), "env": dict(env), "first": first}).encode()
     assert len(wish) < _FRAME
     with _LOCK:
         line = _nursery()
@@ -233,6 +240,9 @@ def _become(wish: Mapping[str, Any], outputs: Sequence[int]) -> NoReturn:
         os.chdir(wish["cwd"])
         random.seed()
         sys.argv = ["mirror", *wish["arguments"]]
+        if wish["first"]:
+            module, kind, where = wish["first"].split(":")
+            importlib.import_module(module).surrender(kind, where)
         main()
     except SystemExit as done:
         status = done.code if isinstance(done.code, int) else int(done.code is not None)
