@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -27,8 +27,9 @@ from mirror import __version__
 from mirror.audit.ledger import GroupLedger
 from mirror.backends import Backends, OwnBackends, hear_commands, own_backends, patience_of
 from mirror.bundle.scheduled import Scheduled
-from mirror.bundle.signed_time import ClockAlarm, at_least
+from mirror.bundle.signed_time import CLOCK
 from mirror.client_wiring import identification_of
+from mirror.clock_wiring import SystemClock, clock_of, watch_clock
 from mirror.config import Config
 from mirror.core.actor import Actor
 from mirror.core.canonical import canonical
@@ -72,26 +73,7 @@ log = structlog.get_logger("mirror")
 #: How long requests under way may take to finish after a signal, in seconds: less than the 30 s after which container
 #: runtimes kill, for the ledger is closed behind them.
 DRAIN: Final = 20.0
-_CORRECTION: Final = timedelta(minutes=1)
 SELF: Final = Actor(name="mirror")
-
-
-class SystemClock:
-    """The machine's clock without its small steps back, which are waited out: an event is not older than what led to it.
-
-    A step of `_CORRECTION` or more is followed. Somebody has set a clock that was wrong; to wait for the wrong time to come
-    would leave every page fresh, every age unchanged and every record misdated until then.
-    """
-
-    def __init__(self, wall: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._wall = wall
-        self._latest = wall()
-
-    def now(self) -> datetime:
-        """The current instant."""
-        found = self._wall()
-        self._latest = self._latest if timedelta(0) < self._latest - found < _CORRECTION else found
-        return self._latest
 
 
 Ground = Callable[[Config, SystemClock, Epoch, Metrics, AsyncExitStack], Awaitable[Backends]]
@@ -153,8 +135,8 @@ class Services:
             host, _, port = listen.admin.rpartition(":")
             admin = Server(self.own.admin, send_timeout=stalled)
             await self._listen(admin, host.strip("[]"), int(port), context)
-        if self.rulebook.problems:  # started all the same: with the policy that was activated last
-            await self._failed(InputError(list(self.rulebook.problems)))
+        if problems := [problem for problem in self.rulebook.problems if problem.source != CLOCK]:
+            await self._failed(InputError(problems))  # started all the same: with the policy that was activated last
         if self.lists is not None:
             self.lists.watch(told(self._note))
         if self.pack is not None:
@@ -295,8 +277,8 @@ def rulebook_of(config: Config, clock: SystemClock) -> Rulebook:
     """The rules in force. Raises `InputError` with every problem of every file."""
     groups, approvals = config.clients.groups, approvals_of(config, clock)
     sources = RuleSources(config.policy.path, config.catalogue, config.lists, groups, approvals, store_of(config.data), FindingBook(), pack_condition(config))
-    found = Rulebook(sources, lambda: at_least(config.data, clock.now()))
-    found.beside = (ClockAlarm(config.data, clock.now),)
+    found = Rulebook(sources, clock.now)
+    found.beside = clock.alarms
     return found
 
 
@@ -314,7 +296,7 @@ async def build(config: Config, share: Share | None = None) -> Services:
     """
     if share is None:
         ports.demand(addresses(config))
-    clock = SystemClock()
+    clock = clock_of(config)
     lists = await lists_ready(config, clock) if share is None else None
     rulebook = rulebook_of(config, clock)
     advisories = {name: OsvBook(row.osv) for name, row in config.hubs.items() if row.osv}
@@ -360,6 +342,8 @@ async def _build(
     opened.push_async_callback(gateway.keep_acquisitions(index, base.store).close)
     await findings_ready(rulebook, index, ledger if share is None or share.first else None, clock)
     await keep_rules(recorder, rulebook.current, store_of(config.data))
+    if share is None:
+        await watch_clock(clock, ledger, opened)
     if share is None and rulebook.approvals is not None:
         rulebook.approvals.attach(ledger, recorder.keep)
         watch_dates(lambda: rulebook.current, index, ledger, rulebook.approvals.register, clock, opened)

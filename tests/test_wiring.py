@@ -10,10 +10,11 @@ import pytest
 
 from mirror import config as configuration
 from mirror.audit.segments import Reader
+from mirror.clock_wiring import SystemClock
 from mirror.config import Config
 from mirror.core.errors import InputError
 from mirror.reply.identify import groups_from
-from mirror.wiring import SystemClock, build, installation_key
+from mirror.wiring import build, installation_key
 
 CONFIG = "listen: {port: 0}\ndata: ./var\nnetwork: offline\nledger: {reserve: 1MiB}\nstore: {min_free: 1MiB}\n"
 

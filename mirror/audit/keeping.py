@@ -26,6 +26,7 @@ from mirror.core.errors import InputError, LedgerDown, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from mirror.audit.ledger import SegmentLedger
     from mirror.core.ports import Clock
@@ -45,6 +46,23 @@ _AT_ONCE: Final = 4
 _REMEMBERED: Final = 50_000
 #: Ranges of sequences in one `erased` record, at most.
 _RANGES: Final = 10_000
+
+
+def settled_at(directory: Path) -> datetime | None:
+    """The latest moment that the clock came to by going on for `SETTLED` without a jump, as retention has looked at it; None where it never has."""
+    known = Notebook.read(directory).known
+    return datetime.fromisoformat(known) if known else None
+
+
+def looked(notebook: Notebook, now: datetime) -> bool:
+    """Note that the clock says `now`; whether it has gone on for `SETTLED` without a jump."""
+    if not notebook.looked or not notebook.settled or abs(now - datetime.fromisoformat(notebook.looked)) > JUMP:
+        notebook.settled = instant(now)
+    notebook.looked = instant(now)
+    settled = now - datetime.fromisoformat(notebook.settled) >= SETTLED
+    if settled:
+        notebook.known = max(notebook.known, notebook.looked)
+    return settled
 
 
 @dataclass(slots=True)
@@ -146,7 +164,7 @@ class Retention:
     async def look(self) -> None:
         """Look at the clock, and remove what had its time if a run is due."""
         notebook = await asyncio.to_thread(Notebook.read, self.directory)
-        self._looked(notebook)
+        looked(notebook, self._clock.now())
         await asyncio.to_thread(notebook.keep, self.directory)
         last = notebook.expired
         if not last or abs(self._clock.now() - datetime.fromisoformat(last)) >= self._every:
@@ -177,7 +195,7 @@ class Retention:
         """Remove what had its time. `sure`: a person says that the clock is right; `dry`: only say what would go."""
         async with self._alone:
             notebook = await asyncio.to_thread(Notebook.read, self.directory)
-            settled = self._looked(notebook) or sure
+            settled = looked(notebook, self._clock.now()) or sure
             outcome = Outcome(dry=dry)
             if not settled:
                 outcome.why = f"the clock has been seen to go on without a jump since {notebook.settled} only: nothing is removed before {SETTLED.days} days of that"
@@ -192,13 +210,6 @@ class Retention:
             if outcome.records or outcome.personal:
                 _LOG.info("retention", records=outcome.records, personal=outcome.personal, held=outcome.held, freed=outcome.freed)
             return outcome
-
-    def _looked(self, notebook: Notebook) -> bool:
-        now = self._clock.now()
-        if not notebook.looked or not notebook.settled or abs(now - datetime.fromisoformat(notebook.looked)) > JUMP:
-            notebook.settled = instant(now)
-        notebook.looked = instant(now)
-        return now - datetime.fromisoformat(notebook.settled) >= SETTLED
 
     async def _expire(self, notebook: Notebook, outcome: Outcome) -> None:
         self._skip = -1

@@ -266,17 +266,25 @@ async def _no(answer: aiohttp.ClientResponse) -> Exception:
     return declined
 
 
+#: What the hub's codes say of what is not there, https://huggingface.co/docs/huggingface_hub/package_reference/utilities
+_GONE: Final = {
+    "EntryNotFound": "this revision has no such file",
+    "RepoNotFound": "the hub has no such repository, or does not show it to this credential",
+    "RevisionNotFound": "the repository has no such revision",
+}
+
+
 async def _declined(answer: aiohttp.ClientResponse) -> Declined:
     try:
         body = parse_json(await answer.read())
     except ValueError:
         body = {}
     told = {key: body[key] for key in ("detail", "rule", "decision") if isinstance(body.get(key), str)} if isinstance(body, dict) else {}
-    sentence = told.get("detail") or f"the mirror answered {answer.status} {answer.reason or ''}".strip()
+    code = answer.headers.get("X-Error-Code", "")
+    sentence = told.get("detail") or _GONE.get(code) or f"the mirror answered {answer.status} {answer.reason or ''}".strip()
     if "decision" in told:
         return Declined(State.REFUSED, sentence, told.get("rule", ""), told["decision"])
-    gone = answer.headers.get("X-Error-Code") in ("EntryNotFound", "RepoNotFound", "RevisionNotFound")
-    state = State.MISSING if answer.status == 404 or gone else State.WITHHELD if 400 <= answer.status < 500 else State.FAILED
+    state = State.MISSING if answer.status == 404 or code in _GONE else State.WITHHELD if 400 <= answer.status < 500 else State.FAILED
     return Declined(State.FAILED if answer.status in _AGAIN else state, sentence)
 
 

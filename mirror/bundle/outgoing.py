@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mirror.bundle.contents import ROWS, Row, lines, spoken_of
+from mirror.bundle.contents import ROWS, EntryRow, Row, lines, spoken_of
 from mirror.bundle.layout import BundleWriter, Form
 from mirror.bundle.sent import Delta, SentBook, delta, merged
 from mirror.bundle.statement import Statement, digest_of, payload, sign
@@ -51,11 +51,16 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A bundle that was written: so many files and bytes, of as many bytes as a complete one has."""
+    """A bundle that was written.
+
+    `files` are names of files that it tells of, as an import counts them; `parts` and `size` (bytes) all that it carries, as a
+    verification counts them: each file's bytes once, pages, licence texts, and the contents. `whole`: bytes of a complete one.
+    """
 
     statement: Statement
     digest: str
     files: int
+    parts: int
     size: int
     whole: int
 
@@ -69,7 +74,7 @@ def written(sender: Sender, found: Collection, before: tuple[int, Sequence[Row]]
     book.take_back()
     rows = tuple(found.rows)
     needed = {digest for row in rows for digest in spoken_of(row)}
-    new = Delta(rows, frozenset(needed), ()) if before is None else delta(rows, before[1])
+    new = Delta(rows, frozenset(needed), ()) if before is None else delta(rows, before[1], book.turned(*before))
     with BundleWriter(carrier.path, carrier.form, volume=carrier.volume) as writer:
         size = 0
         for digest in sorted(new.fresh):
@@ -79,14 +84,15 @@ def written(sender: Sender, found: Collection, before: tuple[int, Sequence[Row]]
                 writer.add_file(part, file)
         contents = writer.add_bytes(ROWS, "contents.jsonl", lines(new.rows))
         with book.turn():
-            last = book.get(book.last)
             statement = Statement(
                 sender.name, book.last + 1, sender.created, sender.origin, contents, writer.seal(),
-                previous="" if last is None else last.digest, since=None if before is None else before[0],
+                previous=book.before(sender.created), since=None if before is None else before[0],
                 requires=tuple(Digest("sha256", one) for one in new.required), policy=sender.policy, catalogue=sender.catalogue,
                 lists=dict(sender.lists), checkpoint=sender.checkpoint,
             )  # fmt: skip
             signed = payload(statement)
             with book.naming(statement, signed, rows if before is None else merged(before[1], rows), writer.place):
                 writer.finish(sign(signed, [sender.key]), created=sender.created)
-    return Made(statement, digest_of(signed), len(new.fresh), size, sum(found.parts[digest][0].size for digest in needed))
+    files = sum(isinstance(row, EntryRow) for row in new.rows)
+    whole = contents.size + sum(found.parts[digest][0].size for digest in needed)
+    return Made(statement, digest_of(signed), files, len(new.fresh) + 1, size + contents.size, whole)

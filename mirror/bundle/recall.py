@@ -63,13 +63,14 @@ def written_recall(sender: Sender, rows: Sequence[Withdrawn], carrier: Carrier) 
         last = book.get(book.last)
         contents = writer.add_bytes(ROWS, "contents.jsonl", _NOTHING)
         statement = Statement(
-            sender.name, book.last + 1, sender.created, sender.origin, contents, writer.seal(), previous="" if last is None else last.digest,
+            sender.name, book.last + 1, sender.created, sender.origin, contents, writer.seal(), previous=book.before(sender.created),
             withdrawn=tuple(rows), checkpoint=sender.checkpoint, purpose="recall",
         )  # fmt: skip
         signed = payload(statement)
-        with book.naming(statement, signed, (), writer.place):
+        # Who has what was sent before has it with this number too.
+        with book.naming(statement, signed, () if last is None else last.rows, writer.place):
             writer.finish(sign(signed, [sender.key]), created=sender.created)
-    return Made(statement, digest_of(signed), 0, 0, 0)
+    return Made(statement, digest_of(signed), 0, 1, 0, 0)
 
 
 def applied(data: Path, statement: Statement, digest: str, now: datetime) -> Path | None:

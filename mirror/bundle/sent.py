@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from mirror.bundle.contents import (
     AcquisitionRow,
     EntryRow,
+    EvidenceRow,
     GrantRow,
     HubRow,
     ListRow,
@@ -36,10 +37,17 @@ from mirror.core.errors import InputError, Problem
 from mirror.durable import alone, sync_folder, write_whole
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mirror.core.nouns import Artifact
+
+#: What a row is about, whatever it says of that.
+About = tuple[object, ...]
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 _LONGEST: Final = 80
+#: The first year in which a bundle can have been made.
+_EARLIEST: Final = 2026
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,7 @@ class SentBook:
     @property
     def last(self) -> int:
         """The highest number, 0 before the first."""
-        return max(self._numbers(), default=0)
+        return max(self.numbers(), default=0)
 
     def get(self, number: int) -> Sent | None:
         """What was sent under this number, or None. Raises `InputError` for damage."""
@@ -90,7 +98,7 @@ class SentBook:
 
     def find(self, digest: str) -> Sent | None:
         """The bundle whose statement has this SHA-256 (hex), or None."""
-        for number in sorted(self._numbers(), reverse=True):
+        for number in sorted(self.numbers(), reverse=True):
             stated, _ = self._paths(number)
             if digest_of(stated.read_bytes()) == digest:
                 return self.get(number)
@@ -135,6 +143,18 @@ class SentBook:
         for path in (*self._paths(number), self._marker(number)):
             path.unlink(missing_ok=True)
         sync_folder(self._folder)
+    def before(self, created: datetime) -> str:
+        """The digest of the last statement, which a bundle made at `created` follows; "" where it is the first.
+
+        Raises `InputError` where `created` is before any bundle, or the last was made after it: then a time is wrong, and receivers reckon by them.
+        """
+        last = self.get(self.last)
+        if created.year < _EARLIEST:
+            raise InputError([Problem("clock", "", f"says {created:%Y-%m-%d %H:%M} UTC: no bundle is made then, and nobody would take it. Set it")])
+        if last is not None and created < last.statement.created:
+            said = f"says {created:%Y-%m-%d %H:%M} UTC, and bundle {last.statement.name} {last.statement.number} was signed at {last.statement.created:%Y-%m-%d %H:%M}: receivers reckon by these times. Set it; if that bundle's time was wrong, go on under another --name"
+            raise InputError([Problem("clock", "", said)])
+        return "" if last is None else last.digest
 
     def put(self, statement: Statement, payload: bytes, rows: Iterable[Row]) -> None:
         """Remember a bundle, durable on return. Raises `OSError`."""
@@ -142,14 +162,31 @@ class SentBook:
         write_whole(told, lines(rows))
         write_whole(stated, payload)
 
+    def turned(self, number: int, rows: Iterable[Row]) -> frozenset[About]:
+        """What was told otherwise after bundle `number`, whose receiver has `rows`: who took those later bundles in has it so."""
+        had = {_about(row): _lasting(row) for row in rows}
+        later = (self.get(one) for one in self.numbers() if one > number)
+        told = (row for sent in later if sent is not None for row in sent.rows)
+        return frozenset(about for row in told if (about := _about(row)) in had and had[about] != _lasting(row))
+
     def _paths(self, number: int) -> tuple[Path, Path]:
         return self._folder / f"{number:06}.statement", self._folder / f"{number:06}.rows"
 
     def _marker(self, number: int) -> Path:
         return self._folder / f"{number:06}.unnamed"
 
-    def _numbers(self) -> list[int]:
+    def numbers(self) -> list[int]:
+        """Every number that was given, in no order."""
         return [int(path.stem) for path in self._folder.glob("*.statement") if path.stem.isdecimal()]
+
+
+def ever_sent(data: Path) -> Iterator[Artifact]:
+    """Every file that any bundle from here told of, some more than once. Raises `InputError` for damage."""
+    for folder in sorted((data / "bundles" / "sent").glob("*/")):
+        book = SentBook(data, folder.name)
+        for number in sorted(book.numbers()):
+            sent = book.get(number)
+            yield from (_artifact(row) for row in (sent.rows if sent is not None else ()) if isinstance(row, EntryRow))
 
 
 def without_refused(rows: Iterable[Row], refused: Iterable[str]) -> tuple[Row, ...]:
@@ -164,16 +201,20 @@ def _artifact(row: EntryRow | AcquisitionRow) -> Artifact:
     return artifact_of(row.artifact, {row.artifact.hub: row.artifact.hub})
 
 
-def delta(now: Iterable[Row], before: Iterable[Row]) -> Delta:
-    """What is new in `now`. When a page was last vouched for, or a right last stated, is nothing new by itself."""
+def delta(now: Iterable[Row], before: Iterable[Row], turned: Collection[About] = frozenset()) -> Delta:
+    """What is new in `now`. When a page was last vouched for, or a right last stated, is nothing new by itself.
+
+    What is `turned` is told again although it is as it was `before`: a receiver that went on meanwhile has it otherwise.
+    """
     had = list(before)
-    # Files lie in a receiver's store, pages in its index and licence texts in its archive by digest; of lists and evidence it keeps no such thing.
-    known, there, archived = {_lasting(row) for row in had}, _spoken(had, EntryRow | PageRow), _spoken(had, AcquisitionRow)
-    rows = tuple(row for row in now if isinstance(row, HubRow) or _lasting(row) not in known)
-    texts = _spoken(rows, AcquisitionRow)
-    others = {digest for row in rows if not isinstance(row, AcquisitionRow) for digest in spoken_of(row)}
-    fresh = (others - there) | (texts - archived)
-    return Delta(rows, frozenset(fresh), tuple(sorted((others | texts) - fresh)))
+    known = {_lasting(row) for row in had}
+    rows = tuple(row for row in now if isinstance(row, HubRow) or _lasting(row) not in known or (turned and _about(row) in turned))
+    # Files lie in a receiver's store, pages in its index and licence texts in its archive, where each is looked for by its digest, a page
+    # in the store as well. Of lists and evidence it keeps no such thing.
+    stored, shown, archived = _spoken(had, EntryRow), _spoken(had, EntryRow | PageRow), _spoken(had, AcquisitionRow)
+    fresh = (_spoken(rows, EntryRow) - stored) | (_spoken(rows, PageRow) - shown) | (_spoken(rows, AcquisitionRow) - archived)
+    fresh |= _spoken(rows, ListRow | EvidenceRow)
+    return Delta(rows, frozenset(fresh), tuple(sorted(_spoken(rows, object) - fresh)))
 
 
 def _spoken(rows: Iterable[Row], kind: type | UnionType) -> set[str]:
@@ -219,7 +260,7 @@ def _lasting(row: Row) -> bytes:
             return line(row)
 
 
-def _about(row: Row) -> tuple[object, ...]:
+def _about(row: Row) -> About:
     match row:
         case PageRow():
             return "page", row.hub, row.target, row.scope, row.variant

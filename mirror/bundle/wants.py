@@ -25,8 +25,9 @@ from mirror.decode import decode, load_yaml
 from mirror.hubs.huggingface.paths import Repo, parse_repo, parse_revision, revision_segment
 
 _PYTHON: Final = re.compile(r"3\.[0-9]{1,2}")
-#: The shape of uv's `--python-platform`; which ones there are, uv says itself.
+#: The shape of uv's `--python-platform`, and those of its platforms of which `targets` knows nothing: only uv can resolve for them.
 _PLATFORM: Final = re.compile(r"[a-z][a-z0-9_-]{2,40}")
+_UVS: Final = re.compile(r"riscv64-unknown-linux|[a-z0-9_]+-linux-android|wasm32-pyodide[0-9]{4}|[a-z0-9_]+-apple-ios(-simulator)?")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
 
 
@@ -175,6 +176,8 @@ def _package_faults(place: str, row: PackageWant) -> Iterator[tuple[str, str]]:
     for index, platform in enumerate(row.platforms):
         if not _PLATFORM.fullmatch(platform):
             yield f"{place}.platforms[{index}]", f"{platform[:60]!r} is not a platform such as linux or x86_64-manylinux_2_28"
+        elif row.lock is None and not known(platform) and not _UVS.fullmatch(platform):
+            yield f"{place}.platforms[{index}]", f"{platform!r} is no platform that uv knows: linux, windows, macos, x86_64-manylinux_2_28, aarch64-unknown-linux-musl, …"
         elif row.lock is not None and not known(platform):
             yield f"{place}.platforms[{index}]", f"{platform!r}: which wheels install there is not known; linux, windows, macos, or a triple of theirs"
 

@@ -80,6 +80,8 @@ def command(ctx: click.Context, /, wants_path: Path | None, **given: Any) -> Non
     Everything is asked for at this mirror first: what its policy or the hub refuses stays out, is told and is on the record.
     Exit 0 when all is in the bundle, 1 when something is not, 2 when no bundle was made.
     """
+    if not given["out"].absolute().parent.is_dir():  # a medium that is not there: nothing is made in its stead
+        raise click.BadParameter(f"there is no folder {given['out'].absolute().parent}", param_hint="--out")
     from mirror import config as configuration
     from mirror import log
     from mirror.cli.sync_mirror import credential
@@ -209,7 +211,7 @@ async def _record(config: Config, name: str, made: Made, left_out: Sequence[Outc
         desk.close()
 
 
-def _say(options: Options, made: Made | None, heard: Heard, left_out: Sequence[Outcome], name: str) -> None:
+def _say(options: Options, made: Made | None, heard: Heard, left_out: Sequence[Outcome], name: str, *, unknown: Sequence[str] = ()) -> None:
     from mirror.cli.sizes import readable
 
     rows = [{"name": one.name, "state": str(one.state), "sentence": one.sentence, "rule": one.rule, "decision": one.decision} for one in left_out]
@@ -218,8 +220,8 @@ def _say(options: Options, made: Made | None, heard: Heard, left_out: Sequence[O
         if made is not None:
             stated = made.statement
             told |= {
-                "number": stated.number, "since": stated.since, "statement": made.digest, "path": str(options.out), "parts": made.files,
-                "bytes": made.size, "whole": made.whole, "requires": len(stated.requires), "purpose": stated.purpose,
+                "number": stated.number, "since": stated.since, "statement": made.digest, "path": str(options.out), "files": made.files,
+                "parts": made.parts, "bytes": made.size, "whole": made.whole, "requires": len(stated.requires), "purpose": stated.purpose, "unknown": list(unknown),
             }  # fmt: skip
         click.echo(json.dumps(told, ensure_ascii=False))
         return
@@ -232,7 +234,7 @@ def _say(options: Options, made: Made | None, heard: Heard, left_out: Sequence[O
         return
     stated = made.statement
     since = "" if stated.since is None else f", of {readable(made.whole)} what is new since {stated.since}"
-    click.echo(f"{options.out}: bundle {name} {stated.number}, {made.files} files, {readable(made.size)}{since}")
+    click.echo(f"{options.out}: bundle {name} {stated.number}, {made.files} files; {made.parts} parts, {readable(made.size)}{since}")
     click.echo(f"statement sha256:{made.digest}")
 
 
@@ -251,13 +253,16 @@ async def _recall(config: Config, options: Options, rows: Sequence[Withdrawn]) -
     from mirror.bundle.outgoing import Carrier
     from mirror.bundle.recall import written_recall
     from mirror.bundle.sent import bundle_name
-    from mirror.cli.bundle_outgoing import Heard
+    from mirror.cli.bundle_outgoing import Heard, never_here
     from mirror.cli.sync_mirror import reached
 
     name = bundle_name(options.name or "recall")
     async with reached(config, options.url, pin=False):
         sender = await _sender(config, name, datetime.now(UTC).replace(microsecond=0))
+        unknown = await never_here(config, [row.artifact for row in rows])
         made = await asyncio.to_thread(written_recall, sender, rows, Carrier(options.out, Form(options.form), options.volume))
         await _record(config, name, made, ())
-    _say(options, made, Heard(), (), name)
+    heard = Heard()
+    heard.notes += [f"{pattern}: names nothing that is here or that was sent from here; it is withdrawn all the same" for pattern in unknown]
+    _say(options, made, heard, (), name, unknown=unknown)
     return 0

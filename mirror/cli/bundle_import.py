@@ -18,12 +18,12 @@ from mirror.core.errors import InputError, Problem
 if TYPE_CHECKING:
     from mirror.bundle.receipt import Receipt, ReceivedBook, Refusal
     from mirror.cli.bundle_incoming import Judged, Opened
+    from mirror.clock_wiring import SystemClock
     from mirror.config import Config
     from mirror.core.nouns import Blob
     from mirror.index.sql import SqlIndex
     from mirror.keeper.bundle_desk import AskedBundles
     from mirror.policy.epoch import Epoch
-    from mirror.wiring import SystemClock
 
 _SHOWN: Final = 50
 #: Events that the record is given at once.
@@ -54,18 +54,28 @@ def command(ctx: click.Context, path: Path, dry_run: bool, allow_rollback: bool,
     log.configure("error", config.log.format)
     try:
         ctx.exit(asyncio.run(_import(config, path, receipt_path, dry_run=dry_run, allow_rollback=allow_rollback, as_json=as_json)))
-    except BundleFault as fault:
-        raise InputError([Problem(str(path), fault.place, fault.message)]) from None
+    except (BundleFault, InputError) as error:
+        found = [Problem(str(path), _below(error.place, path), error.message)] if isinstance(error, BundleFault) else error.problems
+        if as_json:
+            rows = [{"source": one.source, "place": one.place, "fault": one.message} for one in found]
+            click.echo(json.dumps({"ok": False, "problems": rows}, ensure_ascii=False))
+        raise InputError(found) from None
     except OSError as error:  # a disk that is full or fails: what was copied is found by the next run
         raise InputError([Problem(str(error.filename or config.data), "", error.strerror or str(error))]) from None
 
 
+def _below(place: str, path: Path) -> str:
+    """A place in a bundle, without the path where that is all it says."""
+    return "" if place in (path.name, str(path)) else place
+
+
 async def _import(config: Config, path: Path, receipt_path: Path | None, *, dry_run: bool, allow_rollback: bool, as_json: bool) -> int:
     from mirror.cli.bundle_incoming import demand, judged, learn_bodies, lists_received, opened
-    from mirror.wiring import SystemClock
+    from mirror.clock_wiring import clock_of
 
-    clock = SystemClock()
+    clock = clock_of(config)
     bundle = await asyncio.to_thread(opened, config, path, allow_rollback=allow_rollback)
+    clock.learn(bundle.statement.created)
     try:
         if bundle.owed is not None and not dry_run:
             return await _given(config, bundle, bundle.owed, receipt_path or _beside(path), as_json=as_json)
@@ -236,7 +246,7 @@ def _say(bundle: Opened, came: _Came, where: Path | None, *, as_json: bool) -> N
         told: dict[str, Any] = {
             "name": stated.name, "number": stated.number, "since": stated.since, "sender": stated.sender, "statement": bundle.digest,
             "signed_by": [{"key": one.id, "name": one.name, "fingerprint": fingerprint(one.public)} for one in bundle.signers],
-            "purpose": stated.purpose, "files": came.files, "bytes": came.size, "refused": rows, "dry_run": came.rows is None,
+            "ok": True, "purpose": stated.purpose, "parts": len(bundle.reader.parts), "files": came.files, "bytes": came.size, "refused": rows, "dry_run": came.rows is None,
             "recalled": [row.artifact for row in stated.withdrawn], "receipt": None if where is None else str(where), "rows": came.rows,
         }  # fmt: skip
         click.echo(json.dumps(told, ensure_ascii=False))

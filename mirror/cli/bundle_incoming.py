@@ -60,12 +60,12 @@ from mirror.trust.enrolment import load_roll
 
 if TYPE_CHECKING:
     from mirror.cli.bundle_hubs import Hubs
+    from mirror.clock_wiring import SystemClock
     from mirror.config import Config
     from mirror.core.facts import Facts
     from mirror.index.bulk import Stored
     from mirror.index.sql import SqlIndex
     from mirror.policy.epoch import Epoch
-    from mirror.wiring import SystemClock
 
 #: Bytes of contents that are read at once: some millions of rows.
 _MOST_CONTENTS: Final = 2 * 1024**3

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from mirror.cli.bundle_hubs import Hubs
     from mirror.cli.sync_mirror import Reached
     from mirror.cli.sync_wants import Wanted
+    from mirror.clock_wiring import SystemClock
     from mirror.config import Config
     from mirror.core.actor import Credential
     from mirror.hubs.pypi.hub import PypiHub
     from mirror.index.sql import SqlIndex
     from mirror.policy.epoch import Epoch
-    from mirror.wiring import SystemClock
 
 #: How long a lineage may take to be found out: nobody waits for an answer.
 _LINEAGE: Final = timedelta(seconds=60)
@@ -107,12 +107,13 @@ async def ground(config: Config, url: str | None, token: str | None, jobs: int) 
     from mirror.bundle.fetch import session
     from mirror.cli.bundle_hubs import credential_of, hubs_over
     from mirror.cli.sync_mirror import reached
+    from mirror.clock_wiring import clock_of
     from mirror.index.sql import SqlIndex
     from mirror.screen_wiring import findings_ready
-    from mirror.wiring import SystemClock, installation_key, rulebook_of
+    from mirror.wiring import installation_key, rulebook_of
 
     async with reached(config, url, pin=False) as mirror, session(jobs) as connections:
-        clock, store = SystemClock(), DiskBlobs(config.data)
+        clock, store = clock_of(config), DiskBlobs(config.data)
         index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
         try:
             rulebook = rulebook_of(config, clock)
@@ -178,6 +179,30 @@ async def stored(here: Ground, patterns: Sequence[str] | None, heard: Heard) -> 
             if file is not None:
                 files[str(artifact)] = file
     await by_turns((_asked(here, file, heard) for file in files.values()), here.jobs)
+
+
+async def never_here(config: Config, patterns: Sequence[str]) -> list[str]:
+    """Those of these patterns that name nothing that is in the store or was sent from here. Raises `InputError`, `IndexDown`."""
+    from mirror.bundle.sent import ever_sent
+    from mirror.core.ports import Pin
+    from mirror.index.sql import SqlIndex
+    from mirror.proxy.eviction import BATCH, Pinned
+
+    left = {pattern: Pinned([Pin(pattern, "", datetime.now(UTC))]) for pattern in patterns}
+
+    def seen(artifacts: Iterable[Artifact]) -> None:
+        for artifact in artifacts:
+            for pattern in [one for one, names in left.items() if names.names(artifact)]:
+                del left[pattern]
+
+    await asyncio.to_thread(lambda: seen(ever_sent(config.data)))
+    index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
+    try:
+        async for batch in index.idle_holdings(BATCH):
+            seen(artifact for holding in batch for artifact in holding.artifacts)
+    finally:
+        await index.close()
+    return list(left)
 
 
 async def _asked(here: Ground, file: WantedFile, heard: Heard) -> None:

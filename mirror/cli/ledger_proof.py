@@ -159,10 +159,10 @@ def _recorded(row: Mapping[str, Any]) -> str:
 
 
 async def _recovered(config: Config, *, new_key: bool) -> Sequence[Mapping[str, Any]]:
+    from mirror.clock_wiring import clock_of
     from mirror.ledger_wiring import ledger_of
-    from mirror.wiring import SystemClock
 
-    ledger, checkpointer = ledger_of(config, SystemClock())
+    ledger, checkpointer = ledger_of(config, clock_of(config))
     try:
         return await checkpointer.recover(new_key=new_key)
     finally:
@@ -190,13 +190,13 @@ async def asked(config: Config, method: str, *arguments: Any) -> dict[str, Any]:
 @asynccontextmanager
 async def _owned(config: Config) -> AsyncIterator[LedgerDesk]:
     from mirror import log
+    from mirror.clock_wiring import clock_of
     from mirror.keeper.ledger_desk import LedgerDesk
     from mirror.ledger_wiring import ledger_of, retention_of
-    from mirror.wiring import SystemClock
 
     _folder(config)
     log.configure("error", config.log.format)  # what is done is printed; only what went wrong is logged
-    clock = SystemClock()
+    clock = clock_of(config)
     ledger, checkpointer = ledger_of(config, clock)
     retention = retention_of(config, ledger, clock)
     checkpointer.before = retention.classify

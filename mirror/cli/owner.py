@@ -92,17 +92,17 @@ def holder_of(config: Config) -> str:
 async def _own(config: Config) -> AsyncIterator[Desk]:
     """A desk of this process, which owns the data meanwhile: no mirror can start under its hands."""
     from mirror.audit.segments import lock
+    from mirror.clock_wiring import clock_of
     from mirror.index.sql import SqlIndex
     from mirror.keeper.desk import Desk
     from mirror.proxy.eviction import Eviction
     from mirror.store.disk import DiskStore
-    from mirror.wiring import SystemClock
 
     ledger_of(config).mkdir(parents=True, exist_ok=True)
     held = lock(ledger_of(config))
     try:
         index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
-        store, clock = DiskStore(config.data, config.store.quota, config.store.min_free), SystemClock()
+        store, clock = DiskStore(config.data, config.store.quota, config.store.min_free), clock_of(config)
         try:
             eviction = Eviction(index, store, clock, lambda _: False)
             yield Desk(config.data, config.store.quota, index, store, eviction, clock)

@@ -236,7 +236,7 @@ class EventKind(StrEnum):
     WAIVER = "waiver"  # a waiver was requested, signed, approved or rejected
     REVIEW = "review"  # a reviewer released or refused what is held, or took that back
     EMERGENCY = "emergency"  # an emergency deny was signed or lifted
-    NOTICE = "notice"  # a date of a rule, exception or waiver is near: what will change then
+    NOTICE = "notice"  # a date of a rule, exception or waiver is near: what will change then; of `clock`: whether dates go by it
     FINDING = "finding"  # a reviewer said whether a match on a list is true
     CHANGED = "changed"  # what was handed out would be refused since a card, the catalogue or an inference changed
     SCREENED = "screened"  # a list changed: what that means for those who are asked for here

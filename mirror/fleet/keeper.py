@@ -15,6 +15,7 @@ import structlog
 
 from mirror.audit.ledger import SegmentLedger
 from mirror.backends import OwnBackends, own_backends
+from mirror.clock_wiring import SystemClock, clock_of, watch_clock
 from mirror.config import Config
 from mirror.core.errors import InputError, IntegrityError, Problem
 from mirror.fleet import sockets
@@ -35,7 +36,6 @@ from mirror.web import ports
 from mirror.web.metrics import Metrics
 from mirror.wiring import (
     DRAIN,
-    SystemClock,
     addresses,
     greeting,
     installation_key,
@@ -98,13 +98,14 @@ async def run(config: Config, named: Path | None, say: Callable[[Sequence[str]],
 
 async def _opened(config: Config, metrics: Metrics, opened: AsyncExitStack) -> Keeper:
     """A keeper that listens. What it stands on is closed behind it, the ledger last."""
-    clock = SystemClock()
+    clock = clock_of(config)
     lists = await lists_ready(config, clock)
     rulebook = rulebook_of(config, clock)
     config.data.mkdir(parents=True, exist_ok=True)
     installation_key(config.data / "secret.key")  # made once, before several look for it
     base = await own_backends(config, clock, rulebook.current, metrics, opened)
     await keep_rules(base.recorder, rulebook.current, store_of(config.data))
+    await watch_clock(clock, base.ledger, opened)
     if rulebook.approvals is not None:
         rulebook.approvals.attach(base.ledger, base.recorder.keep)
         watch_dates(lambda: rulebook.current, base.index, base.ledger, rulebook.approvals.register, clock, opened)
@@ -119,7 +120,7 @@ async def _opened(config: Config, metrics: Metrics, opened: AsyncExitStack) -> K
 
 def _schedule(keeper: Keeper, config: Config, metrics: Metrics, url: str, opened: AsyncExitStack) -> None:
     """Fetch what is wanted when it is due, once a node."""
-    syncs = scheduled_of(config, SystemClock(), metrics, url)
+    syncs = scheduled_of(config, clock_of(config), metrics, url)
     if syncs is not None:
         keeper.syncs = syncs.standing
         syncs.start()

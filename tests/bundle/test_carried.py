@@ -68,6 +68,10 @@ def test_what_is_carried_is_answered_without_a_network(sender, tmp_path):
     """Files, pages, references, trees and packages come from a mirror that has nothing but a bundle."""
     code, told = export(sender, "lab.tar")
     assert (code, told["number"], told["left_out"]) == (0, 1, [])
+    done = sender.command("bundle", "export", "wants.yaml", "-o", str(tmp_path / "not-mounted" / "lab.tar"), check=False)
+    assert (done.returncode, "there is no folder" in done.stderr, (tmp_path / "not-mounted").exists()) == (2, True, False)
+    verified = json.loads(sender.command("bundle", "verify", str(sender.folder / "lab.tar"), "--key", str(enrolled(sender, tmp_path / "cards")), "--json").stdout)
+    assert (verified["parts"], verified["bytes"]) == (told["parts"], told["bytes"])
     lab = tmp_path / "lab"
     cards = enrolled(sender, tmp_path / "cards")
     with running_mirror(lab, policy=ALLOW_ALL, network="offline", trust={"verify": [str(cards)]}) as mirror:
@@ -77,6 +81,8 @@ def test_what_is_carried_is_answered_without_a_network(sender, tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         taken = json.loads(done.stdout)
         assert taken["refused"] == []
+        counted = dsse.read(Path(taken["receipt"]).read_bytes(), "receipt").payload
+        assert (taken["files"], taken["parts"], json.loads(counted)["taken"]["files"]) == (told["files"], told["parts"], told["files"])
         for target in (
             "/api/models/acme/tiny-bert", "/api/models/acme/tiny-bert/revision/main", "/api/models/acme/tiny-bert/refs",
             "/acme/tiny-bert/resolve/main/model.safetensors", "/api/datasets/acme/reviews", "/datasets/acme/reviews/resolve/main/data/train.csv",
@@ -130,7 +136,7 @@ def test_a_delta_is_minimal_and_in_its_turn(sender, tmp_path):
     """A delta carries new files and nothing that the receiver has; without its ground, and out of turn, nothing of it is imported."""
     export(sender, "one.tar", "--name", "turn")
     _, nothing = export(sender, "two.tar", "--name", "turn", "--since", "1")
-    assert (nothing["parts"], nothing["bytes"]) == (0, 0)
+    assert (nothing["files"], nothing["parts"]) == (0, 1)  # the contents: that there is nothing
     (sender.folder / "more.yaml").write_text("version: 1\nname: turn\nmodels: [{id: acme/tiny-bert}, {id: globex/solid-7b, allow: [config.json]}]\n")
     done = sender.command("bundle", "export", "more.yaml", "-o", str(sender.folder / "three.tar"), "--json", "--since", str(sender.folder / "one.tar"))
     third = json.loads(done.stdout)
@@ -154,7 +160,7 @@ def test_a_recall_is_in_force_before_anything_else(sender, tmp_path):
     """A signed withdrawal refuses at the receiver what it names, at once and after a restart, and nothing else."""
     export(sender, "all.tar", "--name", "recalled")
     done = sender.command("bundle", "export", "--recall", "acme/tiny-bert", "--reason", "an order came in", "--legal", "-o", str(sender.folder / "recall.tar"), "--json")
-    assert json.loads(done.stdout)["purpose"] == "recall"
+    assert (json.loads(done.stdout)["purpose"], json.loads(done.stdout)["unknown"]) == ("recall", [])
     cards = enrolled(sender, tmp_path / "cards")
     with running_mirror(tmp_path / "lab", policy=ALLOW_ALL, network="offline", trust={"verify": [str(cards)]}) as mirror:
         here(mirror)
@@ -169,12 +175,17 @@ def test_a_recall_is_in_force_before_anything_else(sender, tmp_path):
         mirror.stop()
         mirror.start()
         assert mirror.get("/acme/tiny-bert/resolve/main/config.json").status == 451
+        [file] = (mirror.folder / "data" / "bundles" / "recalled").glob("*.json")
+        file.unlink()  # how it is lifted; the same recall does not come back by itself
+        until(lambda: mirror.get("/acme/tiny-bert/resolve/main/config.json").status == 200)
+        assert "was imported already" in refuse(mirror, sender.folder / "recall.tar")
 
 
 def test_a_recall_comes_in_where_no_room_is_left(sender, tmp_path):
     """A receiver whose disk is below `store.min_free` takes in a recall, which needs no room, with a receipt and its turn; content it refuses, and a receipt that could not be put where it was told to."""
     command = ("bundle", "export", "--recall", "acme/other", "--reason", "an order came in", "--name", "full")
-    sender.command(*command, "-o", str(sender.folder / "full.tar"))
+    done = sender.command(*command, "-o", str(sender.folder / "full.tar"), "--json")
+    assert json.loads(done.stdout)["unknown"] == ["acme/other"]  # nobody here ever had it: withdrawn all the same
     export(sender, "too-much.tar", "--name", "too-much")
     cards = enrolled(sender, tmp_path / "cards")
     room = {"min_free": "90TiB"}

@@ -30,7 +30,6 @@ from mirror.bundle.contents import (
 from mirror.bundle.faults import BundleFault
 from mirror.bundle.oci import Part
 from mirror.bundle.sent import SentBook, bundle_name, delta, merged, rights_ended, without_refused
-from mirror.bundle.signed_time import ClockAlarm, at_least, newest_signed, note
 from mirror.core.acquisitions import Acquisition, LicenceText, acquisition_from
 from mirror.core.errors import InputError
 from mirror.core.nouns import Artifact, Blob, Digest, Document, DocumentKey, Entry, Kind, Project
@@ -187,18 +186,6 @@ def test_names_and_numbers_of_bundles(tmp_path):
     with pytest.raises(InputError):
         bundle_name("///")
     assert (SentBook(tmp_path, "x").last, SentBook(tmp_path, "x").get(1), SentBook(tmp_path, "x").find(HEX)) == (0, None, None)
-
-
-def test_time_is_never_before_the_newest_bundle(tmp_path):
-    """With the clock in 1970 ages are reckoned from the newest bundle and the clock is told of; in 2100 they are reckoned from the clock."""
-    early, late = datetime(1970, 1, 2, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-    assert at_least(tmp_path, early) == early
-    note(tmp_path, NOW)
-    note(tmp_path, NOW - timedelta(days=400))  # an older bundle takes nothing back
-    assert newest_signed(tmp_path) == NOW
-    assert (at_least(tmp_path, early), at_least(tmp_path, late)) == (NOW, late)
-    assert "behind" in str(ClockAlarm(tmp_path, lambda: early).problems[0])
-    assert ClockAlarm(tmp_path, lambda: late).problems == ClockAlarm(tmp_path, lambda: NOW - timedelta(minutes=1)).problems == ()
 
 
 def test_every_kind_of_row_is_known_by_its_word():

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mirror import config
 from mirror.audit.notes import Checkpoint, Verifier
+from mirror.clock_wiring import SystemClock
 from mirror.core.errors import InputError
 from mirror.keeper.desk import Wicket
 from mirror.keeper.door import NAME, removed
 from mirror.keeper.ledger_desk import LedgerDesk
 from mirror.ledger_wiring import ledger_of
-from mirror.wiring import SystemClock
 from tests.audit.samples import decision, refused
 from tests.support import preloaded
 
