@@ -69,7 +69,7 @@ class Client:
     """
 
     def __init__(self, session: aiohttp.ClientSession, address: Address, token: str | None, retries: int) -> None:
-        self._session, self._address, self._token, self._retries = session, address, token, retries
+        self._session, self._address, self._token, self.retries = session, address, token, retries
 
     async def page(self, target: str, prefer: str = PREFERENCE) -> tuple[Any, Mapping[str, str]]:
         """A JSON page of the hub with its headers; `prefer` asks for more than the hub tells (RFC 7240). Raises `Declined`."""
@@ -115,27 +115,27 @@ class Client:
         return Standing(size, here=False)
 
     async def why(self, url: str) -> Declined | None:
-        """Why the mirror refuses `url`, which a resolver could not get; None where it does not."""
+        """Why the mirror refuses `url`, which a resolver could not get; None where it does not (any more)."""
         parts = URL(url, encoded=True)
         if str(parts.origin()) != str(URL(self._address.base).origin()):
             return None
         try:
-            async with self._asked("GET", parts.raw_path_qs, hub=False) as answer:
-                return await _declined(answer) if answer.status >= 400 else None
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            return None
+            await self._again(lambda: self._given(parts.raw_path_qs))
+        except Declined as no:
+            return no
+        return None
 
     # --- attempts -------------------------------------------------------------------------------------------------
 
     async def _again(self, attempt: Callable[[], Any], progress: Callable[[], int] = lambda: 0) -> Any:
         """`attempt` until it succeeds, is declined for good, or has brought nothing for `retries` times more."""
-        left, before = self._retries, progress()
+        left, before = self.retries, progress()
         while True:
             try:
                 return await attempt()
             except _Later as later:
                 if progress() > before:
-                    left, before = self._retries, progress()
+                    left, before = self.retries, progress()
                 elif not later.limited:  # whose turn has not come (clients.limits) has not failed
                     if left <= 0:
                         raise later.declined from None
@@ -185,6 +185,15 @@ class Client:
             if not transfer.whole:
                 raise _Later(_broken(error)) from None
         return transfer.done()
+
+    async def _given(self, target: str) -> None:
+        """Returns where there is an answer, of which nothing is read. Raises `Declined`, `_Later`."""
+        try:
+            async with self._asked("GET", target, hub=False) as answer:
+                if answer.status >= 400:
+                    raise await _no(answer)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _Later(_broken(error)) from None
 
     async def _beside(self, target: str, *, hub: bool) -> None:
         """A small thing that belongs to a file; where there is none, there is none."""

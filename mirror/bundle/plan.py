@@ -5,7 +5,7 @@ A file is asked for at the mirror's own URL, so what is planned here is judged, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -176,6 +176,17 @@ def locked_files(lock: Mapping[str, Any], origins: Sequence[str]) -> tuple[Wante
         rows = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
         found += [_locked(package, row, origins) for row in rows]
     return tuple(found)
+
+
+def hashed(files: Sequence[WantedFile], hashes: Mapping[str, Collection[str]]) -> tuple[tuple[WantedFile, ...], tuple[Outcome, ...]]:
+    """Of these files those that a requirements file's hashes (by project) permit; and the releases of which none is left.
+
+    As pip chooses: what has another digest is no candidate.
+    """
+    kept = [file for file in files if file.sha256 in hashes.get(file.artifact.project.name, (file.sha256,))]
+    releases, left = (dict.fromkeys(replace(file.artifact, path="") for file in some) for some in (files, kept))
+    said = "none of its files at the mirror has a SHA-256 that the requirements name"
+    return tuple(kept), tuple(Outcome(str(one), State.FAILED, sentence=said) for one in releases if one not in left)
 
 
 def _locked(package: Mapping[str, Any], row: Mapping[str, Any], origins: Sequence[str]) -> WantedFile:

@@ -11,24 +11,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from packaging.requirements import Requirement
+
 from mirror.bundle.wants import requirement_fault
 from mirror.core.errors import InputError, Problem
+from mirror.core.purl import normalise_pypi
 
-#: What changes nothing here: wheels only, hashes checked, one index.
+#: What changes nothing here: wheels only, one index, and hashes that are checked wherever they are stated.
 _MEANINGLESS: Final = frozenset({"--require-hashes", "--prefer-binary", "--only-binary", "--trusted-host", "--no-cache-dir", "--hash"})
 _INDEX: Final = frozenset({"-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--no-index"})
 _FILES: Final = {"-r": "r", "--requirement": "r", "-c": "c", "--constraint": "c"}
 _PUBLIC: Final = "https://pypi.org/simple"
+_HASH: Final = re.compile(r"\s--hash(?:=|\s+)(\S*)")
 _SHORT: Final = re.compile(r"(-[a-z])(.+)")
 _MOST_FILES: Final = 100
 
 
 @dataclass(slots=True)
 class Requirements:
-    """Lines for a resolver: what is wanted, and what only narrows it."""
+    """Lines for a resolver: what is wanted, and what only narrows it.
+
+    `hashes` are the SHA-256 (hex) that files of a project (by its normalised name) may have, where lines state them
+    (pip's hash-checking mode).
+    """
 
     wanted: list[str] = field(default_factory=list)
     constraints: list[str] = field(default_factory=list)
+    hashes: dict[str, set[str]] = field(default_factory=dict)
 
 
 def read_requirements(path: Path, read: Callable[[Path], str]) -> Requirements:
@@ -74,10 +83,17 @@ class _Reading:
             elif fault := _option_fault(option, value):
                 self.problems.append(Problem(str(path), place, fault))
             return
+        stated = _HASH.findall(line)
         line = re.split(r"\s--?[a-z]", line, maxsplit=1)[0].strip()
-        if fault := requirement_fault(line):
+        digests = {one[7:].lower() for one in stated if one.startswith("sha256:")}
+        fault = requirement_fault(line)
+        if stated and not digests and not fault:
+            fault = "is hashed without a SHA-256, so that nothing would say whether it is the right file"
+        if fault:
             self.problems.append(Problem(str(path), place, fault))
             return
+        if digests:
+            self.found.hashes.setdefault(normalise_pypi(Requirement(line).name), set()).update(digests)
         (self.found.constraints if constraint else self.found.wanted).append(line)
 
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from mirror.bundle.fetch import Client, Declined
 from mirror.bundle.locks import Choice
 from mirror.bundle.packages import Index
+from mirror.bundle.patient import Patient
 from mirror.bundle.plan import (
     PREFERENCE,
     WITH_ANCESTORS,
@@ -26,6 +28,7 @@ from mirror.bundle.plan import (
     Unplanned,
     WantedFile,
     ancestors_of,
+    hashed,
     locked_files,
     repository_plan,
 )
@@ -106,6 +109,7 @@ class Sync:
         self._client, self._resolver, self._origins = client, resolver, origins
         self._manner, self._audience, self._now = manner, audience, now
         self._book = PinBook(manner.name)
+        self._pins = None if manner.index is None else Patient(manner.index)
         self._index = None if packages is None else Index(client, packages, origins)
         self._ancestors: list[tuple[RepoWant, str]] = []
         self._unplanned = False
@@ -116,9 +120,8 @@ class Sync:
         self, repositories: Iterable[tuple[Kind, RepoWant]], closures: Iterable[Closure], locked: Iterable[Choice] = (), used: Iterable[Used] = ()
     ) -> Report:
         """All of it. Cancelling stops at once; what came stays, and `report` says what that is."""
-        index = self._manner.index
-        if index is not None:
-            self._book = PinBook.of(self._manner.name, await index.pins())
+        if self._pins is not None:
+            self._book = PinBook.of(self._manner.name, await self._pins.pins())
         plans = [plan for plan in await self._each(list(repositories), self._repository) if plan is not None]
         plans += [plan for plan in await self._each(self._above(plans), self._repository) if plan is not None]
         jobs = [
@@ -162,6 +165,8 @@ class Sync:
             self._ancestors += ancestors_of(want, info)
         if not self._manner.dry_run:
             await self._listing(label, f"{repo.api}/tree/{plan.commit}?recursive=true&expand=false")
+            if want.revision == plan.commit:  # most clients ask for the branch, and the hub may not be there to say what it is
+                await self._listing(label, f"{repo.api}/revision/main")
         return plan
 
     def _above(self, plans: Sequence[RepoPlan]) -> list[tuple[Kind, RepoWant]]:
@@ -179,20 +184,39 @@ class Sync:
         try:
             await self._client.pages(target)
         except Declined as no:
-            self._audience.note(f"{label}: the list of its files cannot be had: {no.sentence}")
+            self._audience.note(f"{label}: {urlsplit(target).path} cannot be had: {no.sentence}")
 
     async def _closure(self, closure: Closure) -> Sequence[WantedFile]:
         try:
-            return locked_files(await self._resolver(closure), self._origins)
+            found = locked_files(await self._resolved(closure), self._origins)
+            files, problems = hashed(found, closure.requirements.hashes)
+            for problem in problems:
+                self._lost(problem.name, problem.state, problem.sentence)
+            return files
+        except Declined as no:
+            self._lost(closure.name, no.state, no.sentence, no.rule, no.decision)
         except Unresolved as error:
-            why = await self._client.why(error.url) if error.url else None
-            if why is not None:
-                self._lost(closure.name, why.state, why.sentence, why.rule, why.decision)
-            else:
-                self._lost(closure.name, State.FAILED if error.url else State.MISSING, error.sentence)
+            self._lost(closure.name, State.FAILED if error.url else State.MISSING, error.sentence)
         except Unplanned as error:
             self._lost(closure.name, State.FAILED, str(error))
         return ()
+
+    async def _resolved(self, closure: Closure) -> Mapping[str, Any]:
+        """The lock; asked for again where the mirror was not ready with something, and is by now: resolvers give up sooner.
+
+        Raises `Declined`, `Unresolved`.
+        """
+        left = self._client.retries
+        while True:
+            try:
+                return await self._resolver(closure)
+            except Unresolved as error:
+                no = await self._client.why(error.url) if error.url else None
+                if no is not None:
+                    raise no from None
+                if not error.url or left <= 0:
+                    raise
+                left -= 1
 
     async def _locked(self, choice: Choice) -> Sequence[WantedFile]:
         files, problems = await self._packages().locked(choice)
@@ -232,7 +256,7 @@ class Sync:
         try:
             found = await self._client.standing(file)
         except Declined as no:
-            self._audience.spared(file.size or 0)
+            self._spared(file)
             self._settle(Outcome(str(file.artifact), no.state, file.size, no.sentence, no.rule, no.decision))
             return False
         size = found.size if found.size is not None else file.size
@@ -241,7 +265,7 @@ class Sync:
             await self._pin([self._whole.pop((str(file.artifact.project), file.artifact.revision), "")])
         if found.here:
             await self._pin([file.pin])
-            self._audience.spared(file.size or 0)
+            self._spared(file)
             self._settle(Outcome(str(file.artifact), State.HERE, size))
         elif self._manner.dry_run:
             self._settle(Outcome(str(file.artifact), State.ABSENT, size))
@@ -264,6 +288,10 @@ class Sync:
         await self._pin([self._whole.pop((str(file.artifact.project), file.artifact.revision), ""), file.pin])
         self._settle(Outcome(name, State.HERE if found.before else State.FETCHED, found.size))
 
+    def _spared(self, file: WantedFile) -> None:
+        if not self._manner.dry_run:  # which announces nothing to be fetched
+            self._audience.spared(file.size or 0)
+
     def _settle(self, outcome: Outcome) -> None:
         self.report.outcomes.append(outcome)
         self._audience.outcome(outcome)
@@ -271,27 +299,25 @@ class Sync:
     # --- pins -----------------------------------------------------------------------------------------------------
 
     async def _pin(self, patterns: Iterable[str]) -> None:
-        index = self._manner.index
-        if index is None or self._manner.dry_run:
+        if self._pins is None or self._manner.dry_run:
             return
         for pattern in filter(None, patterns):
             pin = self._book.keep(pattern, self._now())
             if pin is not None:
-                await index.put_pin(pin)
+                await self._pins.put_pin(pin)
                 self.report.pinned += 1
 
     async def _prune(self, wanted: Iterable[str]) -> None:
-        index = self._manner.index
-        if index is None:
+        if self._pins is None:
             return
         if self._unplanned:
             self._audience.note("no pin was removed, because not everything that is wanted could be found out")
             return
         changes = self._book.prune(wanted)
         for pin in changes.put:
-            await index.put_pin(pin)
+            await self._pins.put_pin(pin)
         for pattern in changes.drop:
-            await index.drop_pin(pattern)
+            await self._pins.drop_pin(pattern)
         self.report.unpinned = len(changes.put) + len(changes.drop)
 
     async def _each(self, things: Sequence[Any], work: Callable[[Any], Awaitable[T]]) -> list[T]:

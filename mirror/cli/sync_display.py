@@ -28,9 +28,10 @@ class Display:
         self._began = self._said = time.monotonic()
         self._total = self._came = self._files = self._settled = 0
         self._bar: Progress | None = None
+        self._shared = sys.stdout.isatty()  # with the bar, which then has to let lines through above itself
         if sys.stderr.isatty() and not as_json:
             columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +85,7 @@ class Display:
     def note(self, text: str) -> None:
         """See `bundle.sync.Audience`."""
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._above(self._bar, text)
         else:
             click.echo(text, err=True)
 
@@ -104,4 +105,12 @@ class Display:
         self._print(("interrupted: " if interrupted else "") + (", ".join(said) or "nothing") + rate)
 
     def _print(self, line: str) -> None:
-        click.echo(line)  # on a terminal the bar lets lines through above itself
+        if self._bar is not None and self._shared and self._bar.live.is_started:
+            self._above(self._bar, line)
+        else:
+            click.echo(line)
+
+    @staticmethod
+    def _above(bar: Progress, line: str) -> None:
+        """A line as it is, whatever the terminal's width and whatever it could mean to rich."""
+        bar.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)

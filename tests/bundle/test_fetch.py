@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
 
 from mirror.bundle.fetch import Address, Client, Declined, session
 from mirror.bundle.plan import State, WantedFile
+from mirror.bundle.requirements import Requirements
+from mirror.bundle.resolve import Closure, Unresolved
+from mirror.bundle.sync import Manner, Sync
+from mirror.cli.sync_display import Display
 from mirror.core.nouns import Artifact, Kind, Project
 
 DATA = bytes(range(256)) * 400
@@ -107,6 +112,29 @@ async def test_how_often_it_is_tried(server: Server):
         with pytest.raises(Declined, match="not now") as caught:
             await fetched(server, *script, retries=2)
         assert (caught.value.state, len(server.asked)) == (state, tries)
+
+
+async def test_a_resolver_is_asked_again_when_the_mirror_is_ready(server: Server):
+    """What a resolver could not get because the mirror was busy is waited for, and the closure resolved again; a no for good ends it, and so does a busy mirror in the end."""
+    wheel = {"url": f"{server.base}/f.whl", "size": len(DATA), "hashes": {"sha256": FILE.sha256}}
+    lock = {"packages": [{"name": "acme-lib", "version": "1.0", "wheels": [wheel]}]}
+    for script, retries, expected, tries in (
+        (["503", "503", "whole"], 2, State.HERE, 2), (["403"], 2, State.WITHHELD, 1), (["503"], 2, State.FAILED, 1), (["whole"], 0, State.FAILED, 1),
+    ):  # fmt: skip
+        server.script, asked = list(script), 0
+
+        async def resolver(_: Closure) -> Mapping[str, object]:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                raise Unresolved(f"Failed to fetch: `{server.base}/f.whl`", f"{server.base}/f.whl")
+            return lock
+
+        async with session(2) as connections:
+            client = Client(connections, Address(server.base, server.base), None, retries)
+            sync = Sync(client, resolver, [server.base], Manner("x", dry_run=True), Display(as_json=True), lambda: datetime.now(UTC))
+            report = await sync.run([], [Closure("acme-lib", Requirements(["acme-lib"]))])
+        assert ([one.state for one in report.outcomes], asked) == ([expected], tries), script
 
 
 async def test_the_hubs_token_goes_to_the_hub_only(server: Server):

@@ -8,13 +8,14 @@ import os
 import re
 import time as clock
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.bundle.scheduled import Ran, Row, Scheduled, due
-from tests.support.mirror import running_mirror
+from tests.support.mirror import MirrorProcess, running_mirror, until, upstream_config
 from tests.support.standin import running_hub
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -94,6 +95,75 @@ def test_the_server_runs_it(tmp_path, workers):
             pins = json.loads(mirror.command("cache", "pin", "--json").stdout.splitlines()[0])
             assert pins["reason"] == "sync nightly"
             assert mirror.get("/acme/wanted/resolve/main/w.safetensors", method="HEAD").headers["Cache-Status"] == "entrepot; hit"
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(300)
+def test_a_hub_that_fails_and_servers_that_end(tmp_path):
+    """What a hub kept from a run is told and comes with the next; a server that is killed in the middle of a run leaves no process behind, and its successor runs the list again, from what came."""
+    quick = {"huggingface": {"timeouts": {"read": "1s", "patience": "1s"}}}
+    schedule = [{"wants": f"{name}.yaml", "every": "1m", "jobs": 1} for name in ("first", "second")]
+    with running_hub() as hub:
+        for name in ("first", "second"):
+            hub.add_repo("model", f"acme/{name}", {"config.json": b"{}"}, lfs={"w.safetensors": os.urandom(3_000_000)})
+        large = hub.repo("acme/first").commits[hub.repo("acme/first").head].files["w.safetensors"].xet
+        base = upstream_config(hub)
+        base["hubs"]["huggingface"] |= quick["huggingface"]
+        mirror = MirrorProcess(tmp_path / "m", {**base, "sync": schedule})
+        for name in ("first", "second"):
+            (mirror.folder / f"{name}.yaml").write_text(f"version: 1\nmodels: [{{id: acme/{name}}}]\n")
+
+        def last(*names: str) -> dict[str, dict]:
+            rows = {row["wants"]: row for row in mirror.get("/-/health/ready").json()["sync"]}
+            assert sum(row["running"] for row in rows.values()) <= 1
+            return {name: rows[name]["last"] for name in names if rows[name]["last"] is not None and not rows[name]["running"]}
+
+        def due_again(name: str) -> None:
+            record = mirror.folder / "data" / "sync" / f"{name}.json"
+            ran = json.loads(record.read_text())
+            record.write_text(json.dumps(ran | {"began": (datetime.fromisoformat(ran["began"]) - HOUR).isoformat()}))
+
+        down = hub.faults.add("status", "*", status=503)
+        mirror.start()
+        try:
+            told = until(lambda: len(rows := last("first", "second")) == 2 and rows, 60)
+            assert {row["outcome"] for row in told.values()} == {"incomplete"}
+            assert all("acme/" in row["why"] for row in told.values()), told
+            spans = sorted((row["began"], row["ended"]) for row in told.values())
+            assert spans[0][1] <= spans[1][0]
+        finally:
+            mirror.stop()
+        hub.faults.remove(down)
+        due_again("first")
+        stuck = hub.faults.add("throttle", "*", origin="cdn", rate=300_000)
+        mirror.start()
+        until(mirror.has_blocks, 60)
+        mirror.kill()
+        until(lambda: not syncing(mirror), 60)
+        hub.faults.remove(stuck)
+        asked = len(hub.requests.where(origin="cdn"))
+        mirror.start()
+        try:
+            told = until(lambda: (rows := last("first")) and rows["first"]["outcome"] == "complete" and rows, 60)
+            assert told["first"]["counts"]["fetched"]["count"] >= 1
+            later = [call for call in hub.requests.where(origin="cdn")[asked:] if large in call.path]
+            assert later
+            assert all(call.headers.get("Range", "bytes=0-") != "bytes=0-" for call in later)
+        finally:
+            mirror.stop()
+
+
+def syncing(mirror: MirrorProcess) -> list[str]:
+    """Processes that sync for this mirror."""
+    named = f"-c\0{mirror.folder / 'mirror.yaml'}\0sync\0".encode()
+    return [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if named in read(path)]
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def test_a_schedule_that_cannot_be_meant(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +13,24 @@ from huggingface_hub.utils import filter_repo_objects
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.bundle.plan import PinBook, State, Unplanned, WantedFile, locked_files, repository_plan
+from mirror.bundle.patient import Patient, PinsDown
+from mirror.bundle.plan import (
+    PinBook,
+    State,
+    Unplanned,
+    WantedFile,
+    hashed,
+    locked_files,
+    package_file,
+    repository_plan,
+)
 from mirror.bundle.requirements import read_requirements
 from mirror.bundle.resolve import find_uv
 from mirror.bundle.wants import RepoWant, parse, selected
 from mirror.core.errors import InputError
 from mirror.core.nouns import Artifact, Blob, Digest, Kind, Project
 from mirror.core.ports import Holding, Pin
+from mirror.index.sql import SqlIndex
 from mirror.policy.patterns import parse_pattern
 from mirror.proxy.eviction import Pinned
 
@@ -141,6 +153,34 @@ def test_a_lock_that_leads_elsewhere_is_refused():
         locked_files({"packages": [{"name": "x", "vcs": {"url": "https://umbrella.example/x"}}]}, ["http://m:1"])
 
 
+def test_what_has_another_hash_is_no_candidate():
+    """Of a project whose hashes a requirements file states only such files are taken, and a release of which none is left is told."""
+    files = [
+        package_file(name, "1.0", f"/pypi/packages/{name}-1.0-{tag}.whl", 3, digest * 64)
+        for name, tag, digest in (("acme", "cp311", "a"), ("acme", "cp312", "b"), ("globex", "py3", "c"), ("initech", "py3", "d"))
+    ]
+    kept, told = hashed(files, {"acme": {"b" * 64}, "globex": {"e" * 64}})
+    assert [file.artifact.path for file in kept] == ["acme-1.0-cp312.whl", "initech-1.0-py3.whl"]
+    assert [(one.name, one.state) for one in told] == [("pkg:pypi/globex@1.0", State.FAILED)]
+
+
+async def test_a_busy_database_ends_no_sync(tmp_path):
+    """While another process writes, a pin waits and is kept in the end; where that lasts, the error says so and that another run goes on."""
+    index = await SqlIndex.open(None, tmp_path)
+    other = sqlite3.connect(tmp_path / "index.sqlite", isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        pin = Pin("pkg:huggingface/acme/x", "sync lab", NOW)
+        with pytest.raises(PinsDown, match=r"pins cannot be kept: .*locked; what came stays"):
+            await Patient(index, ()).put_pin(pin)
+        other.execute("ROLLBACK")
+        await Patient(index).put_pin(pin)  # it rests for three seconds after the failure
+        assert list(await Patient(index).pins()) == [pin]
+    finally:
+        other.close()
+        await index.close()
+
+
 def test_pins_of_others_stay():
     """A pin that somebody else made keeps their reason beside ours, and loses only ours when we want it no more."""
     book = PinBook.of("lab", [Pin("a", "contract 12", NOW), Pin("b", "sync lab", NOW), Pin("c", "sync lab2", NOW)])
@@ -162,11 +202,12 @@ def test_requirements_files():
     found = read_requirements(Path("r.txt"), lambda path: files[str(path)])
     assert found.wanted == ["acme-lib==1.0", 'foo[bar]>=2 ; python_version<"3.9"']
     assert found.constraints == ["zed<3"]
+    assert found.hashes == {"acme-lib": {"00", "11"}}
 
 
 def test_requirements_that_lead_past_the_mirror():
     """Other indexes, addresses, folders, editable installs and unreadable includes are named, all of them, by line."""
-    text = "--extra-index-url https://umbrella.example\n-f ./wheels\nx @ https://umbrella.example/x.whl\n-e .\n./local\n-rnone.txt\n--pre\n-ihttps://umbrella.example\n"
+    text = "--extra-index-url https://umbrella.example\n-f ./wheels\nx @ https://umbrella.example/x.whl\n-e .\n./local\n-rnone.txt\n--pre\n-ihttps://umbrella.example\nx==1 --hash=sha512:00\n"
 
     def read(path: Path) -> str:
         if path.name == "r.txt":
@@ -175,7 +216,7 @@ def test_requirements_that_lead_past_the_mirror():
 
     with pytest.raises(InputError) as caught:
         read_requirements(Path("r.txt"), read)
-    assert [problem.place for problem in caught.value.problems] == [f"line {number}" for number in range(1, 9)]
+    assert [problem.place for problem in caught.value.problems] == [f"line {number}" for number in range(1, 10)]
     with pytest.raises(InputError, match="requires nothing"):
         read_requirements(Path("empty.txt"), lambda _: "# nothing\n")
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from mirror.bundle.resolve import find_uv
 from tests.cli.test_sync import driver, found, pins, run, states, sync
-from tests.support.mirror import clean_environment, running_mirror
+from tests.support.clients import pip
+from tests.support.mirror import MirrorProcess, clean_environment, running_mirror, until, upstream_config
 from tests.support.standin import running_hub, running_index
 
 __all__ = ["driver"]  # a fixture of this module too
@@ -65,6 +72,13 @@ def test_lock_files_made_elsewhere(world, tmp_path):
     code, rows, summary, _ = sync(mirror, "--lock", str(pylock), "--python", "3.11", "--platform", "linux")
     assert (code, states(rows), summary["pinned"]) == (0, {"fetched": wheels}, 4)
     assert states(sync(mirror, "--lock", str(uv))[1]) == {"here": wheels}
+    apart = {"git": "https://umbrella.example/x?rev=1#" + "d" * 40, "url": "https://umbrella.example/x-1.0-py3-none-any.whl", "path": "../x-1.0-py3-none-any.whl"}
+    aside = tmp_path / "aside.lock"
+    aside.write_text(uv.read_text() + "".join(f'[[package]]\nname = "umbrella-{kind}"\nversion = "1.0"\nsource = {{ {kind} = "{where}" }}\n' for kind, where in apart.items()))
+    code, rows, _, _ = sync(mirror, "--lock", str(aside), "--dry-run")
+    assert (code, states(rows)["here"]) == (1, wheels)
+    told = {row["name"]: row["sentence"] for row in rows if row["state"] == "failed"}
+    assert told == {f"pkg:pypi/umbrella-{kind}@1.0": f"the lock takes it from elsewhere ({kind}), and a mirror of an index has no such thing" for kind in apart}
     digest = next(file.sha256 for file in index.project("acme-lib").files if file.filename == "acme_lib-2.1-py3-none-any.whl")
     uv.write_text(uv.read_text().replace(digest, "0" * 64))
     code, rows, _, _ = sync(mirror, "--lock", str(uv), "--no-pin")
@@ -76,6 +90,32 @@ def test_lock_files_made_elsewhere(world, tmp_path):
     assert code == 2
     assert "none.lock: No such file" in errors
     assert "bad.lock: is neither" in errors
+
+
+def test_requirements_with_hashes(world, tmp_path):
+    """What a compiled requirements file pins comes with its extras, includes and constraints, and pip takes it by its hashes; a file with another hash is not taken, and told."""
+    _, index, mirror = world
+    index.add_release("globex-kit", "1.0", requires=["acme-lib>=1", "acme-big; extra == 'big'", "evil-thing; python_version < '3'"])
+    (tmp_path / "in.txt").write_text("-r more.txt\n-c narrow.txt\n")
+    (tmp_path / "more.txt").write_text('globex-kit[big]\nfoo-bar-baz; python_version < "3"\n')
+    (tmp_path / "narrow.txt").write_text("acme-lib<2\nnever-asked==1\n")
+    environ = {**clean_environment(), "UV_DEFAULT_INDEX": index.simple_url, "UV_CACHE_DIR": str(tmp_path / "cache")}
+    line = [find_uv(), "pip", "compile", "-q", "--generate-hashes", "--python", sys.executable, "in.txt", "-o", "compiled.txt"]
+    subprocess.run(line, cwd=tmp_path, env=environ, check=True, timeout=60)
+    for file in ("in.txt", "compiled.txt"):
+        code, rows, _, errors = sync(mirror, "--requirements", str(tmp_path / file), "--no-pin")
+        assert (code, errors) == (0, errors)
+        wheels = {row["name"].rpartition("file_name=")[2] for row in rows}
+        assert wheels == {f"{name}-py3-none-any.whl" for name in ("globex_kit-1.0", "acme_big-1.0", "acme_lib-1.1")}
+    done = pip(f"{mirror.url}/pypi/simple/", tmp_path, "download", "-q", "--require-hashes", "-r", "compiled.txt", "-d", "got")
+    assert done.code == 0, done.text
+    assert {path.name for path in (tmp_path / "got").iterdir()} == wheels
+    compiled = tmp_path / "compiled.txt"
+    lib = next(file.sha256 for file in index.project("acme-lib").files if file.filename in wheels)
+    compiled.write_text(compiled.read_text().replace(lib, "0" * 64))
+    code, rows, _, _ = sync(mirror, "--requirements", str(compiled), "--dry-run")
+    assert (code, [row["name"].partition("@")[0] for row in rows if row["state"] == "failed"]) == (1, ["pkg:pypi/acme-lib"])
+    assert "has a SHA-256 that the requirements name" in next(row["sentence"] for row in rows if row["state"] == "failed")
 
 
 def test_ancestors(world):
@@ -150,6 +190,68 @@ def test_killed_and_run_again(world):
     assert len(rows) == 7
     again = [call.path for call in hub.requests.where(origin="cdn")]
     assert all(again.count(path) == 1 for path in whole)
+
+
+def test_killed_with_its_own_mirror(tmp_path):
+    """A sync that had started the mirror itself and is killed: the next one asks upstream for nothing that had come whole, and of the cut file only from where it is certain."""
+    with running_hub() as hub:
+        size = 5 * 1024 * 1024
+        hub.add_repo("model", "acme/own", {"config.json": b"{}"}, lfs={"a.safetensors": os.urandom(30_000), "b.safetensors": os.urandom(size)})
+        mirror = MirrorProcess(tmp_path / "m", upstream_config(hub), POLICY)
+        (mirror.folder / "mirror.yaml").write_text(json.dumps(mirror.config))
+        head = hub.repo("acme/own").commits[hub.repo("acme/own").head].files
+        fault = hub.faults.add("hang_body", f"*{head['b.safetensors'].xet}*", origin="cdn", at=size - 100_000)
+        line = [sys.executable, "-m", "mirror.cli.main", "-c", "mirror.yaml", "sync", "--model", "acme/own", "--json"]
+        running = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=mirror.folder, env=clean_environment())
+        try:
+            assert running.stdout is not None
+            came = {json.loads(running.stdout.readline())["name"].rpartition("#")[2] for _ in range(2)}
+            until(mirror.has_blocks)
+            os.kill(running.pid, signal.SIGKILL)
+            assert running.wait(30) == -signal.SIGKILL
+        finally:
+            running.kill()
+            hub.faults.remove(fault)
+        assert came == {"a.safetensors", "config.json"}
+        before = len(hub.requests)
+        code, rows, summary, errors = sync(mirror, "--model", "acme/own")
+        assert (code, summary["mirror"]) == (0, "a mirror started for this"), errors
+        assert states(rows) == {"here": sorted(came), "fetched": ["b.safetensors"]}
+        later = [call for call in list(hub.requests)[before:] if call.method == "GET" and (call.origin == "cdn" or "/resolve/" in call.path)]
+        assert [call.headers["Range"] for call in later if call.origin == "cdn"]
+        for call in later:
+            assert head["b.safetensors"].xet in call.path or "b.safetensors" in call.path, call.path
+            if call.origin == "cdn":
+                assert int(call.headers["Range"].removeprefix("bytes=").partition("-")[0]) >= 1024 * 1024
+
+
+def test_progress_on_a_terminal_and_in_plain_lines_elsewhere(world):
+    """On a terminal a bar shows count, size, rate and time left, and lines of what came stand above it; into a pipe it says how many files and bytes, and a sum."""
+    hub, _, mirror = world
+    hub.add_repo("model", "acme/shown", {"config.json": b"{}"}, lfs={"w.safetensors": os.urandom(3_000_000)})
+    fault = hub.faults.add("throttle", origin="cdn", rate=2_000_000)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
+    line = [sys.executable, "-m", "mirror.cli.main", "-c", "mirror.yaml", "sync", "--model", "acme/shown"]
+    environ = {**clean_environment(), "COLUMNS": "150", "TERM": "xterm"}
+    running = subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs, cwd=mirror.folder, env=environ)
+    os.close(theirs)
+    said = b""
+    with suppress(OSError):  # EIO: everybody has closed the other end
+        while data := os.read(ours, 65536):
+            said += data
+    os.close(ours)
+    hub.faults.remove(fault)
+    assert running.wait(30) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode()).replace("\r", "\n")
+    assert re.search(r"2 files .*/2\.9 MiB .*[kM]B/s .*0:0", text), text[-2000:]
+    assert re.search(r"(?m)^fetched +2\.9 MiB +pkg:huggingface/acme/shown@[0-9a-f]{40}#w\.safetensors", text), text[-2000:]
+    assert "2 fetched (2.9 MiB), 1 pinned" in text
+    code, out, err = run(mirror, "sync", "--model", "acme/shown")
+    assert code == 0
+    assert "\x1b" not in out + err
+    assert err.startswith("2 files wanted, 2.9 MiB")
+    assert out.splitlines()[-1].startswith("2 here (2.9 MiB)")
 
 
 def test_progress_in_plain_lines(monkeypatch, capsys):
