@@ -17,6 +17,7 @@ from mirror.hubs.pypi.routes import PypiDialect
 from mirror.proxy.gateway import Gateway
 from mirror.reply.routing import Dialect
 from mirror.upstream.client import HttpUpstream, Limits
+from mirror.upstream.closed import ClosedUpstream
 from mirror.upstream.xet import LargeFileUpstream, XetLimits
 
 
@@ -26,7 +27,9 @@ def large_files(row: HubConfig) -> Literal["xet", "refuse", "missing"]:
 
 
 def upstream_for(name: str, row: HubConfig, config: Config) -> Upstream:
-    """A hub's way out of this mirror."""
+    """A hub's way out of this mirror; none where it is offline."""
+    if config.network == "offline":
+        return ClosedUpstream()
     # A private index and a dataset viewer are places that files and pages come from, like any other origin.
     beside = tuple("{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in (row.private.upstream, row.datasets_server) if url)
     origins = (*(row.origins or ()), *beside)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from mirror.bundle.beside import beside
 from mirror.bundle.contents import (
     FILE,
     ORGANISATION,
@@ -35,12 +36,10 @@ from mirror.bundle.oci import Part
 from mirror.core.errors import MirrorError
 from mirror.core.nouns import Digest, Document, DocumentKey, Entry, Kind, Project
 from mirror.core.ports import Grant, Place
-from mirror.hubs.huggingface.documents import LISTED, MOVING, PINNED
 from mirror.hubs.huggingface.files import file_headers
 from mirror.hubs.huggingface.headers import FIRST
-from mirror.hubs.huggingface.known import EXPANDED, WHOLE
+from mirror.hubs.huggingface.known import name_key, name_page
 from mirror.hubs.huggingface.paths import PLURALS, Repo, is_commit, revision_segment
-from mirror.hubs.huggingface.rewrite import following
 from mirror.hubs.pypi.paths import METADATA
 from mirror.index.bulk import document_key
 
@@ -59,7 +58,7 @@ if TYPE_CHECKING:
 
 #: `variant` of pages that a row of the index does not tell: files by HEAD, and beginnings of files.
 _VARIANTS: Final = ("", "head", f"first-{FIRST}")
-_TARGET: Final = re.compile(r"/(?:api/(?P<plural>models|datasets|spaces|kernels)|(?P<prefix>datasets|spaces|kernels))?(?:/|$)")
+_TARGET: Final = re.compile(r"/(?:api/(?P<plural>models|datasets|spaces|kernels)(?:/|$)|(?P<prefix>datasets|spaces|kernels)/)?")
 _VERSIONED: Final = re.compile(r"/(?:revision|tree|raw|resolve|paths-info|commits)/([^/?]+)")
 _LINEAGE: Final = frozenset({"ancestors", "ancestor", "origin", "lineage"})
 #: Where clients look that name no revision.
@@ -149,8 +148,10 @@ class Gathering:
 
     # --- Hugging Face ---------------------------------------------------------------------------------------------
 
-    async def repository(self, hub: HuggingFaceHub, project: Project, commit: str, paths: Sequence[str], revisions: Iterable[str]) -> None:
-        """Files of one commit, with all that is told of it. What cannot be had is among `found.lacking`."""
+    async def repository(
+        self, hub: HuggingFaceHub, project: Project, commit: str, paths: Sequence[str], revisions: Iterable[str], names: Iterable[str] = ()
+    ) -> None:
+        """Files of one commit, with all that is told of it; it was wanted by `names`. What cannot be had is among `found.lacking`."""
         repo, credential = Repo.of(project), self._credential
         page = await hub.pages.repository(repo, commit, credential)
         for path in paths:
@@ -161,17 +162,23 @@ class Gathering:
                 self.found.entry(entry)
         scope = "" if page.public else ORGANISATION
         scopes = {"": "", "service": scope} | ({credential.fingerprint: scope} if credential is not None else {})
-        wanted = self._want(hub, page, scopes)
+        wanted = self._want(hub, page, scopes, names)
         wanted.revisions |= {commit, *revisions}
         self.found.page(_at(page.document, f"{repo.api}/revision/{commit}?blobs=true"), _scope(page, scopes), page.project)
         await self._around(hub, repo, page, wanted)
-        await self._rights(page)
+        async for document in beside(hub, page, paths, credential):
+            self.found.page(document, wanted.scopes.get(document.key.scope, ORGANISATION), page.project)
+        await self._rights(hub, page)
         await self._ancestors(hub, page)
+        self._named(hub, page.project, names, public=not page.private)
         self.found.rows.add(PinRow(str(page.artifact()).replace("*", "%2A")))
 
-    def _want(self, hub: HuggingFaceHub, page: RepoPage, scopes: Mapping[str, str]) -> _Wanted:
-        key = (hub.name, page.project.kind, page.project.name.casefold())
-        wanted = self._wanted.setdefault(key, _Wanted(page.project, set(), scopes, set()))
+    def _want(self, hub: HuggingFaceHub, page: RepoPage, scopes: Mapping[str, str], called: Iterable[str]) -> _Wanted:
+        """A repository, by its own name and those by which it was `called`: pages are kept under each."""
+        project = page.project
+        wanted = self._wanted.setdefault((hub.name, project.kind, project.name.casefold()), _Wanted(project, set(), scopes, set()))
+        for name in called:
+            self._wanted.setdefault((hub.name, project.kind, name.casefold()), wanted)
         wanted.commits.add(page.commit)
         wanted.revisions.add(page.commit)
         return wanted
@@ -185,14 +192,13 @@ class Gathering:
                 if other.commit in wanted.commits:
                     tail = "" if revision is None else f"/revision/{revision_segment(revision)}"
                     self.found.page(_at(other.document, f"{repo.api}{tail}?blobs=true"), _scope(other, wanted.scopes), page.project)
-        asked = [("/refs", "", MOVING), (f"/tree/{page.commit}", WHOLE, LISTED), (f"/tree/{page.commit}", EXPANDED, PINNED)]
-        for tail, query, age in asked:
-            with suppress(MirrorError):
-                more: str | None = query
-                while more is not None:
-                    document = await hub.pages.about(page, tail, more, credential, age)
-                    self.found.page(document, wanted.scopes.get(document.key.scope, ORGANISATION), page.project)
-                    more = following(document.header("link"))
+
+    def _named(self, hub: HuggingFaceHub, project: Project, names: Iterable[str], *, public: bool) -> None:
+        """These names, in whatever case, lead to the repository: its own, and those by which it was wanted."""
+        now, scope = self._created, "" if public else ORGANISATION
+        for name in {project.name, *names}:
+            page = name_page(name_key(hub.name, Repo(project.kind, name), scope), project.name, now)
+            self.found.page(page, scope, project)
 
     async def _entry(self, hub: HuggingFaceHub, page: RepoPage, path: str) -> Entry | None:
         artifact = page.artifact(path)
@@ -206,11 +212,14 @@ class Gathering:
             return None
         return Entry(artifact, blob, tuple(file_headers(page, file).items()), self._created, declared, page.restriction)
 
-    async def _rights(self, page: RepoPage) -> None:
+    async def _rights(self, hub: HuggingFaceHub, page: RepoPage) -> None:
         """Who may read what not everybody may: the organisation, in whose name this was fetched. And who nobody gives it to any more."""
         if not page.public:
             grant = Grant(ORGANISATION, page.project.identity, allowed=True, public=False, at=self._created)
             self.found.rows.add(stamped(grant_row(grant, page.project), self._created))
+        if not page.public and not page.private:
+            with suppress(MirrorError):  # what the hub says to nobody is said there in its own words
+                await hub.access.check(page, None)
         refused = await self._index.get_grant("", page.project.identity)
         if refused is not None and not refused.allowed:
             self.found.rows.add(grant_row(refused, page.project))
@@ -226,7 +235,7 @@ class Gathering:
         for edge in (facts.ancestors.value if facts.ancestors is not None else None) or ():
             with suppress(MirrorError):
                 parent = await hub.pages.repository(Repo.of(edge.project), None, None)
-                self._want(hub, parent, {"": "", "service": ""}).revisions.add(BRANCH)
+                self._want(hub, parent, {"": "", "service": ""}, [edge.project.name]).revisions.add(BRANCH)
 
     async def pages(self) -> None:
         """Every further page that the index has of the repositories that were gathered, and of their ancestors, at their revisions."""

@@ -48,6 +48,7 @@ class Heard:
 
     outcomes: list[Outcome] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    names: dict[str, set[str]] = field(default_factory=dict)  # by project, how its repository was called
 
     def planned(self, files: int, size: int) -> None:
         """Nothing is shown."""
@@ -162,6 +163,7 @@ async def wanted_by(here: Ground, wanted: Wanted, heard: Heard) -> Mapping[tuple
             page = await here.hubs.huggingface[here.huggingface].pages.repository(repo_of(kind, want), want.revision, here.credential)
         except MirrorError:
             continue  # told by `sync` already
+        heard.names.setdefault(str(page.project), set()).add(want.id)
         revisions.setdefault((str(page.project), page.commit), set()).add(want.revision)
     return revisions
 
@@ -254,7 +256,8 @@ async def collected(here: Ground, revisions: Mapping[tuple[str, str], set[str]],
     for (kind, name, commit), paths in sorted(repositories.items()):
         project = Project(HUGGINGFACE, kind, name, here.huggingface)
         try:
-            await gathering.repository(here.hubs.huggingface[here.huggingface], project, commit, paths, revisions.get((str(project), commit), set()) | {BRANCH})
+            led = revisions.get((str(project), commit), set()) | {BRANCH}
+            await gathering.repository(here.hubs.huggingface[here.huggingface], project, commit, paths, led, heard.names.get(str(project), set()))
         except MirrorError as error:
             heard.outcome(Outcome(str(Artifact(project, commit, "")), State.FAILED, sentence=str(error)))
     index: PypiHub | None = here.hubs.pypi.get(here.pypi)

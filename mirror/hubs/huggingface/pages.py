@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,7 @@ from mirror.core.ports import Answer, Ask, Grant
 from mirror.decode import parse_json
 from mirror.hubs.huggingface.access import HIDDEN
 from mirror.hubs.huggingface.documents import MOVING, PINNED, RepoPage, load_json, parse_page, says_no
+from mirror.hubs.huggingface.known import EVERY_REF, called, led_to, name_key
 from mirror.hubs.huggingface.options import Bearer, Options, own_bearer, public_bearer
 from mirror.hubs.huggingface.paths import Repo, is_commit, revision_segment, with_query
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 WITHDRAWN: Final = frozenset({"private", "missing_repo", "gated", "disabled", "region"})
 _PARSED: Final = 512
 _ROWS: Final = re.compile(r"/api/[a-z]+(?:\?|$)|/api/[a-z]+(?:/[^/?]+){1,2}/(?:tree|paths-info|commits)/")
+#: Names of revisions that no list of references has: beginnings of commits.
+_UNLISTED: Final = re.compile(r"[0-9a-f]{4,40}|HEAD")
 #: How old a page must be before it is asked for again because something is missing on it.
 ANEW: Final = timedelta(seconds=3)
 #: A page of a repository with 100,000 files is about 25 MB.
@@ -154,7 +158,9 @@ class Pages:
             await self._remember_withdrawal(target, bearer, repo, no)
             raise
         except (UpstreamDown, NotHere):
-            found = await self._known_commit(repo, revision, bearer)
+            found = await self._known_commit(repo, revision, bearer) or await self._elsewhere(repo, revision, bearer)
+            if found is None and self._gateway.offline:
+                raise NotHere(f"The {repo.kind} {repo.name}" + (f" at {revision}" if revision else ""), offline=True) from None
             if found is None:
                 raise
             return found
@@ -204,6 +210,32 @@ class Pages:
                 page = self._parse(document, repo)
                 if page.commit == revision:
                     return page
+        return None
+
+    async def _elsewhere(self, repo: Repo, revision: str | None, bearer: Bearer) -> RepoPage | None:
+        """With nobody to ask: the page under another name of the repository, or of the commit to which its references say a name leads.
+
+        Raises `HubSaysNo` where the hub's own list of all references has no such name.
+        """
+        if not self._gateway.offline:
+            return None
+        known = await self._gateway.last_known(name_key(self._options.name, repo, bearer.scope))
+        other = None if known is None else called(known, repo)
+        if other is not None:
+            return await self._judging(other, revision, bearer)
+        if revision is None or is_commit(revision):
+            return None
+        for query in (EVERY_REF, ""):
+            known = await self._gateway.last_known(DocumentKey(self._options.name, with_query(f"{repo.api}/refs", query), bearer.scope))
+            if known is None or known.status != 200:
+                continue
+            commit = led_to(load_json(known, self._options.upstream), revision)
+            if commit is not None and is_commit(commit):
+                with suppress(NotHere):
+                    return await self._judging(repo, commit, bearer)
+                return None
+            if query and not _UNLISTED.fullmatch(revision):
+                raise HubSaysNo(404, "RevisionNotFound", f"Invalid rev id: {revision}", "missing_revision")
         return None
 
     async def _remember_withdrawal(self, target: str, bearer: Bearer, repo: Repo, no: HubSaysNo) -> None:

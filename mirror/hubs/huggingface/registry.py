@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from mirror.core.errors import HubSaysNo, IntegrityError, UpstreamGarbage
+from mirror.core.errors import HubSaysNo, IntegrityError, MirrorError, UpstreamGarbage
 from mirror.core.nouns import HUGGINGFACE, Digest, Document, DocumentKey, Kind
 from mirror.core.ports import Answer, Ask
 from mirror.hubs.huggingface.documents import MOVING, load_json, says_no
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from mirror.core.actor import Credential
     from mirror.core.nouns import Span
     from mirror.hubs.huggingface.documents import RepoPage
     from mirror.hubs.huggingface.files import FileRoutes
     from mirror.hubs.huggingface.hub import HuggingFaceHub
+    from mirror.hubs.huggingface.options import Bearer
     from mirror.reply.routing import Call
 
 #: One URL, several bodies: the hub looks at who asks (`ggufFile` is for llama.cpp alone). {what a User-Agent holds:
@@ -78,13 +81,8 @@ class RegistryRoutes:
         page = await hub.pages.repository(repo, None, credential)
         warning = await hub.admit_project(call, page)
         bearer = await hub.admit_rights(call, page)
-        tag = revision_segment(parse_revision(call.match["tag"]))
-        target = with_query(f"/v2/{page.project.name}/manifests/{tag}", parse_query(call.query))
-        word, accept = asker(call.actor.user_agent)
-        headers = {"Accept": accept} | ({"User-Agent": word} if word else {})
-        document = await hub.pages.document(
-            target, bearer, MOVING, shared=lambda _: page.public, headers=headers, variant=word or "registry"
-        )
+        target = with_query(_manifest(page, parse_revision(call.match["tag"])), parse_query(call.query))
+        document = await _manifest_page(hub, page, bearer, target, asker(call.actor.user_agent))
         value = load_json(document, hub.options.upstream)
         layers = tuple(layers_of(value, hub.options.upstream))
         if not all(_listed(page, layer) for layer in layers):  # right after a push the list that is known is older
@@ -172,43 +170,86 @@ class RegistryRoutes:
     async def _fetch_made(self, call: Call, page: RepoPage, digest: str) -> Document:
         hub = self._hub
         bearer = await hub.admit_rights(call, page)
-        target = f"/v2/{page.project.name}/blobs/{digest}"
-
-        def shared(answer: Answer) -> bool:
-            computed = "sha256:" + hashlib.sha256(answer.body).hexdigest()
-            if computed != digest:
-                raise IntegrityError(f"{page.artifact()} (registry layer)", digest, computed)
-            return page.public
-
-        key = DocumentKey(hub.options.name, target, bearer.scope, "bytes")
-        ask = Ask(target, follow=True, max_bytes=_MADE, first_only=not page.public)
-        document = await hub.gateway.document(hub.options.name, key, bearer.on(ask), max_age=None, shared=shared)
-        if document.status >= 400:
-            raise says_no(document)
-        return document
+        return await _made_page(hub, page, bearer, digest)
 
     # --- which digests a manifest named ---------------------------------------------------------------------------
-
-    def _key(self, page: RepoPage, digest: str) -> DocumentKey:
-        return DocumentKey(self._hub.options.name, f"/v2/{page.project.name}/blobs/{digest}", "", "named")
 
     async def _name(self, page: RepoPage, layer: Layer) -> None:
         """Remember, over restarts too, that a manifest of this very repository named a digest, and of which commit."""
         known = await self._named(page, layer.digest)
         if known == page.commit:
             return
-        body = json.dumps({"project": page.project.identity, "commit": page.commit}).encode()
-        digest = Digest("sha256", hashlib.sha256(body).hexdigest())
-        now = self._hub.gateway.clock.now()
-        await self._hub.gateway.keep_document(Document(self._key(page, layer.digest), 200, (), body, digest, now, None))
+        await self._hub.gateway.keep_document(_named_page(self._hub, page, layer.digest))
 
     async def _named(self, page: RepoPage, digest: str) -> str | None:
         """The commit whose manifest named `digest`; nothing where the name has passed to another repository since."""
-        known = await self._hub.gateway.last_known(self._key(page, digest))
+        known = await self._hub.gateway.last_known(_named_key(self._hub, page, digest))
         if known is None:
             return None
         said = json.loads(known.body)
         return str(said["commit"]) if said["project"] == page.project.identity else None
+
+
+# --- the hub's pages ----------------------------------------------------------------------------------------------
+
+
+async def image(hub: HuggingFaceHub, page: RepoPage, tag: str, credential: Credential | None) -> AsyncIterator[Document]:
+    """What a mirror has to know to answer for `tag` as this one: the manifest of each kind of client, which layers it named, those the hub makes.
+
+    What the hub does not give is left out.
+    """
+    with suppress(MirrorError):
+        bearer = await hub.access.check(page, credential)
+        for names in _CLASSES.values():
+            document = await _manifest_page(hub, page, bearer, _manifest(page, tag), names)
+            layers = tuple(layers_of(load_json(document, hub.options.upstream), hub.options.upstream))
+            if not all(_listed(page, layer) for layer in layers):
+                return
+            yield document
+            for layer in layers:
+                yield _named_page(hub, page, layer.digest)
+                if not _places(page, layer):
+                    yield await _made_page(hub, page, bearer, layer.digest)
+
+
+def _manifest(page: RepoPage, tag: str) -> str:
+    return f"/v2/{page.project.name}/manifests/{revision_segment(tag)}"
+
+
+async def _manifest_page(hub: HuggingFaceHub, page: RepoPage, bearer: Bearer, target: str, names: tuple[str, str]) -> Document:
+    """A manifest as `names`, one of `_CLASSES`, are given it. Raises as `Pages`."""
+    word, accept = names
+    headers = {"Accept": accept} | ({"User-Agent": word} if word else {})
+    return await hub.pages.document(target, bearer, MOVING, shared=lambda _: page.public, headers=headers, variant=word or "registry")
+
+
+async def _made_page(hub: HuggingFaceHub, page: RepoPage, bearer: Bearer, digest: str) -> Document:
+    """The bytes of a layer that the hub makes. Raises as `Pages`, and `IntegrityError`."""
+    target = f"/v2/{page.project.name}/blobs/{digest}"
+
+    def shared(answer: Answer) -> bool:
+        computed = "sha256:" + hashlib.sha256(answer.body).hexdigest()
+        if computed != digest:
+            raise IntegrityError(f"{page.artifact()} (registry layer)", digest, computed)
+        return page.public
+
+    key = DocumentKey(hub.options.name, target, bearer.scope, "bytes")
+    ask = Ask(target, follow=True, max_bytes=_MADE, first_only=not page.public)
+    document = await hub.gateway.document(hub.options.name, key, bearer.on(ask), max_age=None, shared=shared)
+    if document.status >= 400:
+        raise says_no(document)
+    return document
+
+
+def _named_key(hub: HuggingFaceHub, page: RepoPage, digest: str) -> DocumentKey:
+    return DocumentKey(hub.options.name, f"/v2/{page.project.name}/blobs/{digest}", "", "named")
+
+
+def _named_page(hub: HuggingFaceHub, page: RepoPage, digest: str) -> Document:
+    """That a manifest of this very commit named a digest."""
+    body = json.dumps({"project": page.project.identity, "commit": page.commit}).encode()
+    computed = Digest("sha256", hashlib.sha256(body).hexdigest())
+    return Document(_named_key(hub, page, digest), 200, (), body, computed, hub.gateway.clock.now(), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from aiohttp import web
 from mirror.core.errors import HubSaysNo, Malformed, MirrorError, NotHere, UpstreamGarbage
 from mirror.core.ports import Ask
 from mirror.decode import parse_json
+from mirror.hubs.huggingface import known
 from mirror.hubs.huggingface.documents import LISTED, MOVING, PINNED, RepoPage, load_json, says_no
 from mirror.hubs.huggingface.files import here
 from mirror.hubs.huggingface.filtering import keep_files, keep_projects
 from mirror.hubs.huggingface.holder import holder_page
 from mirror.hubs.huggingface.intake import read_body
-from mirror.hubs.huggingface.known import asked_deep, of_folder, of_paths, offline, whole_tree
 from mirror.hubs.huggingface.large import with_hashes
 from mirror.hubs.huggingface.options import own_bearer, passed_on
 from mirror.hubs.huggingface.paths import (
@@ -33,7 +33,7 @@ from mirror.hubs.huggingface.paths import (
     revision_segment,
     with_query,
 )
-from mirror.hubs.huggingface.replies import json_page
+from mirror.hubs.huggingface.replies import json_page, say
 from mirror.hubs.huggingface.rewrite import without_xet
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from mirror.reply.routing import Call
 
 _DAY: Final = timedelta(hours=24)
+#: What the hub says to nobody, and what we say of a hub's token where the hub cannot be asked.
+NOBODY: Final = "Invalid username or password."
+WHOSE: Final = "This mirror is offline: nobody can be asked whose token this is. A token of the mirror itself is known here."
 #: A client gives the registry 3 s in all, at the start of every process.
 _QUICK: Final = 2.0
 
@@ -67,8 +70,9 @@ class ViewRoutes:
                 document = await self._hub.pages.about(page, tail, query, call.actor.credential, MOVING)
                 data = load_json(document, self._hub.options.upstream)
             except NotHere as error:
-                if not offline(error):
-                    raise  # else the judging page, which says more than most queries ask for
+                if not known.offline(error):
+                    raise
+                data = await known.information(self._hub.pages, page, query, call.actor.credential)
             if not isinstance(data, dict):
                 raise UpstreamGarbage(self._hub.options.upstream, "its page on a repository is not an object")
             sha = data.get("sha")
@@ -100,11 +104,13 @@ class ViewRoutes:
             document = await self._hub.pages.about(page, f"/tree/{page.commit}{folder}", query, call.actor.credential, age)
             rows, paging = load_json(document, self._hub.options.upstream), self._hub.paging(call, document)
         except NotHere as error:
-            if not offline(error):
+            if not known.offline(error):
                 raise
-            deep, expand = asked_deep(query)
-            whole = await whole_tree(self._hub.pages, page, call.actor.credential, expand=expand)
-            rows, paging = of_folder(whole, parse_path(raw.strip("/")) if folder else "", recursive=deep), {}
+            deep, expand = known.asked_deep(query)
+            whole = await known.whole_tree(self._hub.pages, page, call.actor.credential, expand=expand)
+            below = known.of_folder(whole, parse_path(raw.strip("/")) if folder else "", recursive=deep, commit=page.commit)
+            rows, further = known.one_page(below, query, expand=expand)
+            paging = _next(call, f"{Repo.of(page.project).api}/tree/{page.commit}{folder}", further)
         kept, warning = await self._rows(call, page, rows, project)
         told = with_hashes(self._hub.options, page, kept, call.actor.user_agent, here(call))
         return json_page(call, kept, paging | told, warning)
@@ -123,21 +129,43 @@ class ViewRoutes:
             )  # fmt: skip
             rows = load_json(document, self._hub.options.upstream)
         except NotHere as error:
-            if not offline(error):
+            if not known.offline(error):
                 raise
-            rows = of_paths(await whole_tree(self._hub.pages, page, call.actor.credential, expand=expand), paths)
+            rows = known.of_paths(await known.whole_tree(self._hub.pages, page, call.actor.credential, expand=expand), paths)
         kept, warning = await self._rows(call, page, rows, project)
         told = with_hashes(self._hub.options, page, kept, call.actor.user_agent, here(call))
         return json_page(call, kept, told, warning)
 
     async def refs(self, call: Call) -> web.StreamResponse:
         """`/api/T/ID/refs`: branches, converts, tags, pull requests."""
-        return await self._plain(call, None, "/refs", contents=False)
+        query = parse_query(call.query)
+        page = await self._page(call, None)
+        warning = await self._hub.admit_project(call, page)
+        try:
+            document = await self._hub.pages.about(page, "/refs", query, call.actor.credential, MOVING)
+            told, paging = load_json(document, self._hub.options.upstream), self._hub.paging(call, document)
+        except NotHere as error:
+            if not known.offline(error):
+                raise
+            told, paging = await known.references(self._hub.pages, page, query, call.actor.credential), {}
+        return json_page(call, without_xet(told), paging, warning)
 
     async def commits(self, call: Call) -> web.StreamResponse:
         """`/api/T/ID/commits/REV`: refused by the hub where the contents are."""
         revision = parse_revision(call.match["rev"])
-        return await self._plain(call, revision, f"/commits/{revision_segment(revision)}", contents=True)
+        query, tail = parse_query(call.query), f"/commits/{revision_segment(revision)}"
+        page = await self._page(call, revision)
+        warning = await self._hub.admit_project(call, page)
+        try:
+            document = await self._hub.pages.about(page, tail, query, call.actor.credential, MOVING, contents=True)
+            told, paging = load_json(document, self._hub.options.upstream), self._hub.paging(call, document)
+        except NotHere as error:
+            if not known.offline(error):
+                raise
+            await self._hub.admit_rights(call, page)
+            told, total, further = await known.history(self._hub.pages, page, query, call.actor.credential)
+            paging = {"X-Total-Count": str(total)} | _next(call, Repo.of(page.project).api + tail, further)
+        return json_page(call, without_xet(told), paging, warning)
 
     async def auth_check(self, call: Call) -> web.StreamResponse:
         """`/api/T/ID/auth-check`: the hub's verdict on this credential, after the house's on the project."""
@@ -145,13 +173,6 @@ class ViewRoutes:
         await self._hub.admit_project(call, page)
         await self._hub.access.check(page, call.actor.credential)
         return web.Response(text="OK", headers={"Cache-Control": "no-store", "Vary": "Authorization"})
-
-    async def _plain(self, call: Call, revision: str | None, tail: str, *, contents: bool) -> web.StreamResponse:
-        query = parse_query(call.query)
-        page = await self._page(call, revision)
-        warning = await self._hub.admit_project(call, page)
-        document = await self._hub.pages.about(page, tail, query, call.actor.credential, MOVING, contents=contents)
-        return json_page(call, without_xet(load_json(document, self._hub.options.upstream)), self._hub.paging(call, document), warning)
 
     # --- many repositories, and none ------------------------------------------------------------------------------
 
@@ -178,6 +199,10 @@ class ViewRoutes:
             page.headers["Cache-Control"] = "no-store"
             return page
         own = passed_on(options, call.actor.credential)
+        if self._hub.gateway.offline:
+            if own is None:
+                raise HubSaysNo(401, "", NOBODY, "private")
+            return say(403, "Nobody to ask", WHOSE, "mirror-offline")
         answer = await self._hub.upstream.ask(Ask("/api/whoami-v2", credential=own, first_only=True))
         if answer.status >= 400:
             raise says_no(answer)
@@ -244,3 +269,8 @@ async def _asked_paths(call: Call) -> tuple[list[str], bool]:
 def _text(row: Any, key: str) -> str:
     value = row.get(key) if isinstance(row, dict) else None
     return value if isinstance(value, str) else ""
+
+
+def _next(call: Call, path: str, query: str | None) -> dict[str, str]:
+    """The header that leads to the next page of a list which we made ourselves."""
+    return {} if query is None else {"Link": f'<{call.public_url}{call.mount}{path}?{query}>; rel="next"'}

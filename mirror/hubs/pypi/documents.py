@@ -97,6 +97,13 @@ class Page:
         """Whether the index itself withholds the project (PEP 792)."""
         return self.status == QUARANTINED
 
+    def releases(self, version: str) -> bool:
+        """Whether the page tells of this release, however it spells it."""
+        told = self.raw.get("versions")
+        known = {file.distribution.version for file in self.files if file.distribution is not None}
+        known |= {one for one in told if isinstance(one, str)} if isinstance(told, list) else set()
+        return canonicalize_version(version) in {canonicalize_version(one) for one in known}
+
 
 def decode_page(body: bytes, url: str, project: str, upstream: str) -> Page:
     """A PEP 691 page. `url` is where it was found (links may be relative), `project` the normalised name asked for.

@@ -195,6 +195,8 @@ class PypiDialect:
         judgement = await self._bench.judge(call.actor, sheet)
         if judgement.whole and self._hub.settings.denied_project == "page":
             await self._refuse_whole(call, sheet, judgement)
+        if release is not None and self._gateway.offline and not sheet.page.releases(release):
+            raise NotHere(f"{name}/{release}")  # by the index's own page
         document = await self._hub.legacy(name, release)
         await self._steered(call, sheet, judgement)
         base, upstream = _base(call), self._hub.settings.upstreams[0]
@@ -324,7 +326,8 @@ class PypiDialect:
             return problem(error.status, "Malformed request", error.message)
         status, title, wait = _standing(error)
         headers = (come_back(wait),) if wait else ()
-        return problem(status, title, str(error), reason=f"{title}: {error}", headers=headers)
+        said = f"{error} was never fetched by this mirror, and it is offline." if isinstance(error, NotHere) else str(error)
+        return problem(status, title, said, reason=f"{title}: {error}", headers=headers)
 
     # --- answers --------------------------------------------------------------------------------------------------
 

@@ -197,7 +197,7 @@ def tree(hub: StandInHub, call: Call, repo: Repo, commit: Commit, folder: str) -
     """`/api/T/ID/tree/REV[/FOLDER]`: 1,000 rows a page, 50 with `expand`; the next page's URL is absolute."""
     folder = folder.strip("/")
     if folder and folder not in commit.folders:
-        return access.refusal(call, 404, f'{folder} does not exist on "{call.segments[-1]}"', "EntryNotFound")
+        return access.refusal(call, 404, f'{folder} does not exist on "{call.segments[call.segments.index("tree") + 1]}"', "EntryNotFound")
     start, deep = (f"{folder}/" if folder else ""), call.truthy("recursive")
     inside = [path for path in (*commit.folders, *commit.files) if path.startswith(start)]
     names = sorted(path for path in inside if deep or "/" not in path[len(start) :])
