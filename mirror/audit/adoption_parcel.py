@@ -34,8 +34,9 @@ _RECEIPT: Final = re.compile(rf"{RECEIPTS}/([0-9a-f]{{64}})\.json\Z")
 #: Files of a carry at most, and faults that are spelt out.
 _MOST: Final = 2_000_000
 _SHOWN: Final = 20
-#: Bytes of an extended header at most.
+#: Bytes of an extended header at most, and the types of headers that are read at all: POSIX's own tells the size of what has 8 GiB or more.
 _EXTENDED: Final = 4096
+_READ: Final = (*tarfile.SUPPORTED_TYPES, tarfile.XHDTYPE)
 
 
 class NotAdopted(MirrorError):
@@ -113,7 +114,7 @@ class _Entry(tarfile.TarInfo):
     """A header. Extended ones, which are read into memory at once, are small: of a carry at most a size is too long for a plain one."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> Any:
-        if self.type not in tarfile.SUPPORTED_TYPES or (self.type not in tarfile.REGULAR_TYPES and self.size > _EXTENDED):
+        if self.type not in _READ or (self.type not in tarfile.REGULAR_TYPES and self.size > _EXTENDED):
             raise InputError([Problem("", f"{self.name[:100]!a}", f"is no regular file, and has {self.size} bytes")])
         return super()._proc_member(archive)  # type: ignore[misc]  # private, and the only place where it is known before it is read
 

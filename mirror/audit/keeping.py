@@ -242,13 +242,12 @@ class Retention:
                     removed[number] = removed.get(number, 0) | int.from_bytes(data, "little")
         ages, parts = Ages(instant(now)), list[tuple[Window, bytes]]()
         sums = Sums(notebook.decided if not outcome.dry else dict(notebook.decided))
-        kept: set[str] = set()
         for window in (window_of(one) for one in records if one["kind"] == "classes"):
             due = is_due(ages.sealed(window), now, self.terms.allows)
             left = int.from_bytes(window.short, "little") & ~removed.get(window.sequence, 0)
             if not due or not left or window.sequence <= self._skip:
                 continue
-            data = self._counted(window, left.to_bytes(len(window.short), "little"), sums, holds, kept, outcome)
+            data = self._counted(window, left.to_bytes(len(window.short), "little"), sums, holds, outcome)
             self._skip = window.sequence
             if any(data):
                 parts.append((window, data))
@@ -257,7 +256,7 @@ class Retention:
         _forget(notebook.decided)
         return _Batch(tuple(parts), sums) if parts else None
 
-    def _counted(self, window: Window, left: bytes, sums: Sums, holds: Holds, kept: set[str], outcome: Outcome) -> bytes:
+    def _counted(self, window: Window, left: bytes, sums: Sums, holds: Holds, outcome: Outcome) -> bytes:
         """Add the records of a window that nothing holds; gives which."""
         chosen: list[int] = []
         wanted = set(numbers(window.since, window.until, left))
@@ -266,7 +265,7 @@ class Retention:
             for record in page:
                 if record["seq"] not in wanted:
                     continue
-                if _held(record, holds, kept, sums.known):
+                if _held(record, holds, sums.known):
                     outcome.held += 1
                     continue
                 sums.add(record)
@@ -372,15 +371,11 @@ class Retention:
         return await self._carry_out(notebook)
 
 
-def _held(record: Mapping[str, Any], holds: Holds, kept: set[str], known: Mapping[str, tuple[str, str]]) -> bool:
-    """Whether a hold keeps a record. A repeat is kept with its decision, and where that is not known any hold of its time keeps it."""
-    decision = record.get("decision")
-    if decision is None and record["subject"] in known and record["subject"] not in kept:
+def _held(record: Mapping[str, Any], holds: Holds, removed: Mapping[str, tuple[str, str]]) -> bool:
+    """Whether a hold keeps a record. A repeat goes where its decision went; where that stays or is not known any hold of its time keeps it."""
+    if record.get("decision") is None and record["subject"] in removed:
         return False
-    held = holds.of(record) is not None
-    if held and decision is not None:
-        kept.add(decision["id"])
-    return held
+    return holds.of(record) is not None
 
 
 def _gone(removal: Removal, windows: Mapping[int, Window]) -> Iterator[int]:

@@ -53,11 +53,13 @@ class PseudonymKeys:
         self._current: Period | None = None
 
     def periods(self) -> list[Period]:
-        """Every key that is there, in order. Raises `InputError` for a file that is none."""
+        """Every key that is there, in order. Raises `InputError` for a file that is none; one that was overwritten is a key no more."""
         found: list[Period] = []
         names = sorted(path.name for path in self.folder.iterdir() if _NAME.match(path.name)) if self.folder.is_dir() else []
         for name in names:
             one = _read(self.folder / name)
+            if one is None:
+                continue
             if found:
                 found[-1] = Period(found[-1].number, found[-1].since, found[-1].key, one.since)
             found.append(one)
@@ -109,9 +111,13 @@ class PseudonymKeys:
             return  # another process was first: its key is the one
 
 
-def _read(path: Path) -> Period:
+def _read(path: Path) -> Period | None:
+    """A key; None for one whose destruction was cut short after it was overwritten, which must not keep a mirror from starting."""
+    data = read_small(path, _LARGEST)
+    if data and not any(data):
+        return None
     try:
-        stated = json.loads(read_small(path, _LARGEST))
+        stated = json.loads(data)
         key = bytes.fromhex(stated["key"])
         since = datetime.fromisoformat(stated["since"])
         if len(key) != 32 or since.tzinfo is None or path.name != f"key-{int(stated['number']):04d}":

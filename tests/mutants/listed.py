@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.mutants.airgap import AIRGAP
 from tests.mutants.law import LAW
 from tests.mutants.mutant import Mutant, mutant
+from tests.mutants.record import RECORD
 
 __all__ = ["MUTANTS", "Mutant"]
 
@@ -409,30 +411,4 @@ UPKEEP: Final = (
            "proxy/test_documents.py::test_nobody_waits_for_a_page_that_is_asked_for_all_the_time"),
 )  # fmt: skip
 
-_HOSTILE: Final = "bundle/test_hostile.py::"
-
-CARRIER: Final = (
-    mutant("statement-about-another", "", "bundle/layout.py", "if signed != here:", "if False:", _HOSTILE + "test_a_statement_about_something_else_is_refused"),
-    mutant("unsigned-extra-blob", "", "bundle/layout.py", "if extra := set(sizes) - known:", "if (extra := set(sizes) - known) and False:",
-           _HOSTILE + "test_a_folder_with_something_else_in_it_is_refused"),
-    mutant("part-not-hashed", "", "bundle/layout.py", "if self._hashing.hexdigest() != self._part.digest.hex:", "if False:",
-           _HOSTILE + "test_a_blob_that_changes_while_it_is_read_is_noticed"),
-    mutant("huge-index-read", "", "bundle/layout.py", "if self._source.sizes[name] > most:", "if False:", _HOSTILE + "test_huge_documents_are_not_read"),
-    mutant("revoked-sender-taken", "", "bundle/statement.py", "if one.key in revoked:", "if False:", _HOSTILE + "test_only_who_is_trusted_can_sign"),
-    mutant("any-payload-type", "", "bundle/statement.py", "if found.kind != PAYLOAD_TYPE:", "if False:",
-           _HOSTILE + "test_what_was_signed_as_something_else_is_no_statement"),
-    mutant("broken-signature-passed-over", "", "bundle/statement.py", "if one.key in keys and not dsse.verifies(envelope, one, keys[one.key].public):", "if False:",
-           _HOSTILE + "test_several_signatures_each_count_for_themselves"),
-    mutant("any-name-in-archives", "", "bundle/archive.py", "if not allowed(name):", "if False:",
-           _HOSTILE + "test_an_archive_with_something_else_in_it_is_refused"),
-    mutant("checksums-of-headers-ignored", "", "bundle/tape.py", "if _octal(block[148:156]) != _sum(block):", "if False:",
-           _HOSTILE + "test_what_is_no_archive_is_said_to_be_none"),
-    mutant("exchanged-volumes-taken", "", "bundle/archive.py", "if found.number != number:", "if False:",
-           _HOSTILE + "test_volumes_that_are_missing_or_exchanged_are_named"),
-    mutant("draft-believed", "", "bundle/folder.py", 'and file_digest(file, "sha256").hexdigest() == hexadecimal', "",
-           _HOSTILE + "test_a_folder_that_was_begun_is_gone_on_with"),
-    mutant("lonely-verifier-believes", "", "bundle/verify_bundle.py", "if key in keys and not ed25519_holds(keys[key], message, signature):", "if False:",
-           _HOSTILE + "test_several_signatures_each_count_for_themselves"),
-)  # fmt: skip
-
-MUTANTS: Final = (*HUGGING_FACE, *PYPI, *DOORS, *FLIGHTS, *REPEATS, *IDENTITY, *APPROVAL, *UPKEEP, *LAW, *CARRIER)
+MUTANTS: Final = (*HUGGING_FACE, *PYPI, *DOORS, *FLIGHTS, *REPEATS, *IDENTITY, *APPROVAL, *UPKEEP, *LAW, *AIRGAP, *RECORD)
