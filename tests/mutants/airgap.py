@@ -159,6 +159,7 @@ GOODS: Final = (
     mutant("no-turn-remembered", "", "bundle/receipt.py", "write_whole(self.path(number), receipt)", "pass", _TURN),
     # Sending.
     mutant("lent-to-everybody", "", "bundle/gather.py", "        if not page.public:\n            grant", "        if False:\n            grant", _LENT),
+    mutant("gated-pages-for-everybody", "", "bundle/gather.py", '        scope = "" if page.public else ORGANISATION\n        scopes', '        scope = ""\n        scopes', "bundle/test_as_outside.py::test_every_route_is_answered_as_outside"),
     mutant("hubs-no-left-behind", "", "bundle/gather.py", "if refused is not None and not refused.allowed:", "if False:", _LENT),
     mutant("left-out-and-fine", "", "cli/bundle_outgoing.py", "for one in outcomes if not one.state.fine}", "for one in ()}", _LENT),
     mutant("export-off-the-record", "", "cli/bundle_export.py", "        await _record(config, name, made, left_out)\n", "", _LENT),
