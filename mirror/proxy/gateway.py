@@ -418,7 +418,10 @@ class Gateway:
         self._landing.pop(key, None)
 
     async def _landed(self, key: str, blob: Blob, source: Source) -> None:
-        for artifact, wanted, facts, credential in self._landing.pop(key, {}).values():
+        # Who finds the bytes that a transfer has put there this moment leaves to that transfer what it is to record.
+        found_there = source.came_from is None and self._flights.in_flight(key) is not None
+        wanting = self._landing.get(key, {}) if found_there else self._landing.pop(key, {})
+        for artifact, wanted, facts, credential in tuple(wanting.values()):
             await self._shelf.put(artifact, blob, wanted)
             if self.acquisitions is not None and source.came_from is not None:
                 self.acquisitions.landed(artifact, blob, replace(wanted, came_from=source.came_from), facts, credential)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.bundle.test_carried import enrolled, here, take
 from tests.support.mirror import ALLOW_ALL, MirrorProcess, running_mirror, until
 from tests.support.postgresql import running_postgresql
 from tests.support.standin import running_hub, running_index
+
+pytestmark = [pytest.mark.torture, pytest.mark.timeout(300)]
 
 WANTS = """
 version: 1

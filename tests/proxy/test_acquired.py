@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -10,6 +11,11 @@ from typing import Any
 
 import pytest
 
+from mirror.core.nouns import Artifact, Blob
+from mirror.core.ports import Source, Spool
+from mirror.proxy.shelf import Shelf
+from mirror.store.disk import DiskStore
+from tests.hubs.huggingface.conftest import mirror_of
 from tests.support.mirror import MirrorProcess, running_mirror
 from tests.support.standin import ALICE, running_hub, running_index
 
@@ -82,3 +88,42 @@ def test_the_first_transfer_is_on_record_once(stage, tmp_path, workers):
         path.unlink()
     with running_mirror(tmp_path / "m", hub, index, POLICY) as again:
         assert len(shown(again, "pkg:pypi/globex-lib", 2)) == 2
+
+
+async def test_somebody_who_comes_as_it_lands_takes_no_record_away(stage, tmp_path, monkeypatch):
+    """Who looks for a file before it lands and finds it in the store a moment later is answered from there, and the transfer is on record all the same, once."""
+    hub, _ = stage
+    adopt, find = DiskStore.adopt, Shelf.find
+    looked, stored, answered = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def adopted(store: DiskStore, spool: Spool, blob: Blob) -> Blob:
+        await looked.wait()
+        kept = await adopt(store, spool, blob)
+        stored.set()
+        await answered.wait()
+        return kept
+
+    async def found(shelf: Shelf, artifact: Artifact, source: Source) -> Blob | None:
+        blob = await find(shelf, artifact, source)
+        if mirror.gateway._landing:  # the second
+            looked.set()
+            await stored.wait()
+        return blob
+
+    async with mirror_of(hub, tmp_path / "m") as mirror:
+        acquisitions = mirror.gateway.keep_acquisitions(mirror.gateway.grants, mirror.gateway._flights._store)
+        target = "/globex/licensed/resolve/main/w.safetensors"
+        assert (await mirror.get("/globex/licensed/resolve/main/LICENSE")).status == 200
+        with monkeypatch.context() as patched:
+            patched.setattr(DiskStore, "adopt", adopted)
+            patched.setattr(Shelf, "find", found)
+            first = asyncio.ensure_future(mirror.get(target))
+            async with asyncio.timeout(20):
+                while not mirror.gateway._landing:
+                    await asyncio.sleep(0.01)
+                second = await mirror.get(target, Range="bytes=0-9")
+            answered.set()
+            assert ((await first).status, second.status, len(second.body)) == (200, 206, 10)
+        await acquisitions.close()
+        subjects = [event["subject"].rpartition("#")[2] for event in mirror.events("acquired")]
+        assert sorted(subjects) == ["LICENSE", "w.safetensors"]
