@@ -72,6 +72,7 @@ def written(sender: Sender, found: Collection, before: tuple[int, Sequence[Row]]
     """
     book = SentBook(sender.data, sender.name)
     book.take_back()
+    book.demand_later(sender.created)
     rows = tuple(found.rows)
     needed = {digest for row in rows for digest in spoken_of(row)}
     new = Delta(rows, frozenset(needed), ()) if before is None else delta(rows, before[1], book.turned(*before))
@@ -84,9 +85,10 @@ def written(sender: Sender, found: Collection, before: tuple[int, Sequence[Row]]
                 writer.add_file(part, file)
         contents = writer.add_bytes(ROWS, "contents.jsonl", lines(new.rows))
         with book.turn():
+            last = book.get(book.last)
             statement = Statement(
                 sender.name, book.last + 1, sender.created, sender.origin, contents, writer.seal(),
-                previous=book.before(sender.created), since=None if before is None else before[0],
+                previous="" if last is None else last.digest, since=None if before is None else before[0],
                 requires=tuple(Digest("sha256", one) for one in new.required), policy=sender.policy, catalogue=sender.catalogue,
                 lists=dict(sender.lists), checkpoint=sender.checkpoint,
             )  # fmt: skip

@@ -59,11 +59,12 @@ def written_recall(sender: Sender, rows: Sequence[Withdrawn], carrier: Carrier) 
     """Write the withdrawal. Raises `BundleFault`, `InputError`, `OSError`."""
     book = SentBook(sender.data, sender.name)
     book.take_back()
+    book.demand_later(sender.created)
     with BundleWriter(carrier.path, carrier.form, volume=carrier.volume) as writer, book.turn():
         last = book.get(book.last)
         contents = writer.add_bytes(ROWS, "contents.jsonl", _NOTHING)
         statement = Statement(
-            sender.name, book.last + 1, sender.created, sender.origin, contents, writer.seal(), previous=book.before(sender.created),
+            sender.name, book.last + 1, sender.created, sender.origin, contents, writer.seal(), previous="" if last is None else last.digest,
             withdrawn=tuple(rows), checkpoint=sender.checkpoint, purpose="recall",
         )  # fmt: skip
         signed = payload(statement)

@@ -104,6 +104,15 @@ class SentBook:
                 return self.get(number)
         return None
 
+    def demand_later(self, created: datetime) -> None:
+        """Raises `InputError` where `created` is before any bundle, or the last one was made after it: then a time is wrong, and receivers reckon by them."""
+        last = self.get(self.last)
+        if created.year < _EARLIEST:
+            raise InputError([Problem("clock", "", f"says {created:%Y-%m-%d %H:%M} UTC: no bundle is made then, and nobody would take it. Set it")])
+        if last is not None and created < last.statement.created:
+            said = f"says {created:%Y-%m-%d %H:%M} UTC, and bundle {last.statement.name} {last.statement.number} was signed at {last.statement.created:%Y-%m-%d %H:%M}: receivers reckon by these times. Set it; if that bundle's time was wrong, go on under another --name"
+            raise InputError([Problem("clock", "", said)])
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """While this lasts nobody else gives numbers of this name."""
@@ -143,18 +152,6 @@ class SentBook:
         for path in (*self._paths(number), self._marker(number)):
             path.unlink(missing_ok=True)
         sync_folder(self._folder)
-    def before(self, created: datetime) -> str:
-        """The digest of the last statement, which a bundle made at `created` follows; "" where it is the first.
-
-        Raises `InputError` where `created` is before any bundle, or the last was made after it: then a time is wrong, and receivers reckon by them.
-        """
-        last = self.get(self.last)
-        if created.year < _EARLIEST:
-            raise InputError([Problem("clock", "", f"says {created:%Y-%m-%d %H:%M} UTC: no bundle is made then, and nobody would take it. Set it")])
-        if last is not None and created < last.statement.created:
-            said = f"says {created:%Y-%m-%d %H:%M} UTC, and bundle {last.statement.name} {last.statement.number} was signed at {last.statement.created:%Y-%m-%d %H:%M}: receivers reckon by these times. Set it; if that bundle's time was wrong, go on under another --name"
-            raise InputError([Problem("clock", "", said)])
-        return "" if last is None else last.digest
 
     def put(self, statement: Statement, payload: bytes, rows: Iterable[Row]) -> None:
         """Remember a bundle, durable on return. Raises `OSError`."""

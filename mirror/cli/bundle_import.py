@@ -16,6 +16,7 @@ import click
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
+    from mirror.bundle.faults import BundleFault
     from mirror.bundle.receipt import Receipt, ReceivedBook, Refusal
     from mirror.cli.bundle_incoming import Judged, Opened
     from mirror.clock_wiring import SystemClock
@@ -54,19 +55,20 @@ def command(ctx: click.Context, path: Path, dry_run: bool, allow_rollback: bool,
     log.configure("error", config.log.format)
     try:
         ctx.exit(asyncio.run(_import(config, path, receipt_path, dry_run=dry_run, allow_rollback=allow_rollback, as_json=as_json)))
-    except (BundleFault, InputError) as error:
-        found = [Problem(str(path), _below(error.place, path), error.message)] if isinstance(error, BundleFault) else error.problems
+    except (BundleFault, InputError, OSError) as error:
+        found = _problems(error, path, config.data)
         if as_json:
             rows = [{"source": one.source, "place": one.place, "fault": one.message} for one in found]
             click.echo(json.dumps({"ok": False, "problems": rows}, ensure_ascii=False))
         raise InputError(found) from None
-    except OSError as error:  # a disk that is full or fails: what was copied is found by the next run
-        raise InputError([Problem(str(error.filename or config.data), "", error.strerror or str(error))]) from None
 
 
-def _below(place: str, path: Path) -> str:
-    """A place in a bundle, without the path where that is all it says."""
-    return "" if place in (path.name, str(path)) else place
+def _problems(error: BundleFault | InputError | OSError, path: Path, data: Path) -> Sequence[Problem]:
+    if isinstance(error, InputError):
+        return error.problems
+    if isinstance(error, OSError):  # a disk that is full or fails: what was copied is found by the next run
+        return (Problem(str(error.filename or data), "", error.strerror or str(error)),)
+    return (Problem(str(path), "" if error.place in (path.name, str(path)) else error.place, error.message),)
 
 
 async def _import(config: Config, path: Path, receipt_path: Path | None, *, dry_run: bool, allow_rollback: bool, as_json: bool) -> int:

@@ -39,6 +39,8 @@ class Server:
         how = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if how.isdecimal():
             return web.json_response({"detail": "not now"}, status=int(how), headers={"Retry-After": "0"})
+        if how.endswith("NotFound"):
+            return web.json_response({"error": "no"}, status=401, headers={"X-Error-Code": how})
         start = int(request.headers.get("Range", "bytes=0-")[6:-1])
         if how == "flipped":
             return web.Response(body=b"\xff" + DATA[1:])
@@ -112,6 +114,14 @@ async def test_how_often_it_is_tried(server: Server):
         with pytest.raises(Declined, match="not now") as caught:
             await fetched(server, *script, retries=2)
         assert (caught.value.state, len(server.asked)) == (state, tries)
+
+
+async def test_what_is_not_there_is_said_plainly(server: Server):
+    """The hub's own word for what does not exist is told as such, whatever the status: it answers 401 for a repository that nobody has."""
+    for code, said in (("RepoNotFound", "has no such repository"), ("RevisionNotFound", "no such revision"), ("EntryNotFound", "no such file")):
+        with pytest.raises(Declined, match=said) as caught:
+            await fetched(server, code, retries=0)
+        assert caught.value.state is State.MISSING
 
 
 async def test_a_resolver_is_asked_again_when_the_mirror_is_ready(server: Server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,6 +101,7 @@ def test_every_mistake_is_told_at_once_with_its_place():
         ("version: 1\nmodels: [{}]", "models[0].id: is required"),
         ("models: [{id: a/b}]", "version: is required"),
         ("version: 1\nmodels: &a [*a]", "contains itself"),
+        ("version: 1\npackages: [{requirement: acme-lib, platforms: [linux, foo]}]", "packages[0].platforms[1]: 'foo' is no platform that uv knows"),
     ],
 )
 def test_what_is_no_list(text, said):
@@ -227,6 +229,14 @@ def test_without_uv_it_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="pip install uv"):
         find_uv()
+
+
+def test_every_platform_of_uvs_can_be_wanted():
+    """What uv lists as its platforms is taken in a list, each of them."""
+    said = subprocess.run([find_uv(), "pip", "compile", "--python-platform", "foo", "-"], capture_output=True, text=True, check=False).stderr
+    names = re.search(r"possible values: ([^\]]+)\]", said)[1].replace(",", " ").split()
+    assert len(names) > 20
+    parse(f"version: 1\npackages: [{{requirement: acme-lib, platforms: [{', '.join(names)}]}}]", "wants.yaml")
 
 
 def test_states_tell_whether_all_is_well():
