@@ -11,7 +11,6 @@ from typing import Final
 
 import structlog
 
-from mirror.audit.keeping import settled_at
 from mirror.bundle.signed_time import CLOCK, ClockAlarm, Reckoned, State
 from mirror.config import Config
 from mirror.core.actor import Actor
@@ -19,7 +18,6 @@ from mirror.core.canonical import instant
 from mirror.core.decision import Event, EventKind
 from mirror.core.errors import LedgerDown
 from mirror.core.ports import Ledger
-from mirror.ledger_wiring import ledger_folder
 
 _LOG = structlog.get_logger("mirror")
 #: Seconds between two looks at whether the clock can be right.
@@ -83,7 +81,7 @@ async def watch_clock(clock: SystemClock, ledger: Ledger, opened: AsyncExitStack
 
 def clock_of(config: Config) -> SystemClock:
     """The clock of a mirror on these data: everything that judges, records or tells ages goes by it."""
-    reckoned = Reckoned(config.data, settled=settled_at(ledger_folder(config)))
+    reckoned = Reckoned(config.data)
     found = SystemClock(reckoned.now)
     found.alarms = (ClockAlarm(config.data, reckoned),)
     return found

@@ -26,7 +26,6 @@ from mirror.core.errors import InputError, LedgerDown, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from mirror.audit.ledger import SegmentLedger
     from mirror.core.ports import Clock
@@ -48,21 +47,12 @@ _REMEMBERED: Final = 50_000
 _RANGES: Final = 10_000
 
 
-def settled_at(directory: Path) -> datetime | None:
-    """The latest moment that the clock came to by going on for `SETTLED` without a jump, as retention has looked at it; None where it never has."""
-    known = Notebook.read(directory).known
-    return datetime.fromisoformat(known) if known else None
-
-
 def looked(notebook: Notebook, now: datetime) -> bool:
     """Note that the clock says `now`; whether it has gone on for `SETTLED` without a jump."""
     if not notebook.looked or not notebook.settled or abs(now - datetime.fromisoformat(notebook.looked)) > JUMP:
         notebook.settled = instant(now)
     notebook.looked = instant(now)
-    settled = now - datetime.fromisoformat(notebook.settled) >= SETTLED
-    if settled:
-        notebook.known = max(notebook.known, notebook.looked)
-    return settled
+    return now - datetime.fromisoformat(notebook.settled) >= SETTLED
 
 
 @dataclass(slots=True)

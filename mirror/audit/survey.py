@@ -31,7 +31,7 @@ class Notebook:
     that was carried out; `decided` the artifact and publisher of decisions that were removed last.
 
     `looked` is when the clock was looked at, `settled` since when it has gone on without a jump, `expired` when something was last
-    removed: instants, empty for never. `known` is the latest moment to which the clock came by going on long enough without a jump.
+    removed: instants, empty for never.
     """
 
     segments: dict[str, list[str]] = field(default_factory=dict)
@@ -40,7 +40,6 @@ class Notebook:
     looked: str = ""
     settled: str = ""
     expired: str = ""
-    known: str = ""
     personal: int = 0  # sequence before which no personal part is left whose time is over
 
     @classmethod

@@ -54,16 +54,16 @@ def at_least(data: Path, now: datetime) -> datetime:
 class Reckoned:
     """The machine's clock, but never before what is known to have been: the newest signed time, and what has passed since it was seen.
 
-    `settled` is such a moment as well: the last that a clock came to by going on for days without a jump (None: none is known). What
-    passes is told by the monotonic clock, which nobody sets. A bundle that comes in meanwhile counts about a second later.
+    What passes is told by the monotonic clock, which nobody sets. A bundle that comes in meanwhile counts about a second later. What the
+    machine's clock itself said before binds nothing: who corrects one that ran ahead must get the right time back.
     """
 
     def __init__(
-        self, data: Path, wall: Callable[[], datetime] = lambda: datetime.now(UTC), settled: datetime | None = None,
-        passed: Callable[[], float] = time.monotonic,
+        self, data: Path, wall: Callable[[], datetime] = lambda: datetime.now(UTC), passed: Callable[[], float] = time.monotonic
     ) -> None:
         self.wall, self._data, self._passed = wall, data, passed
-        self._base, self._since, self._looked = settled, passed(), passed()
+        self._base: datetime | None = None
+        self._since = self._looked = passed()
         self._began = wall() - timedelta(seconds=self._since)
         self._look(self._since)
 

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 import mirror
-from mirror.audit.keeping import looked, settled_at
-from mirror.audit.survey import Notebook
 from mirror.bundle.signed_time import ClockAlarm, Reckoned, at_least, newest_signed, note
 from tests.bundle.test_carried import enrolled, here
 from tests.support import preloaded
@@ -87,9 +85,9 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 class Hands:
     """A clock on the wall, and the time that has passed, both turned by hand."""
 
-    def __init__(self, data: Path, settled: datetime | None = None) -> None:
+    def __init__(self, data: Path) -> None:
         self.wall, self.passed = NOW, 0.0
-        self.time = Reckoned(data, lambda: self.wall, settled, lambda: self.passed)
+        self.time = Reckoned(data, lambda: self.wall, lambda: self.passed)
         self.alarm = ClockAlarm(data, self.time)
 
     def put(self, wall: datetime, later: float = 0.0) -> tuple[datetime, str]:
@@ -117,22 +115,18 @@ def test_time_is_never_before_the_newest_bundle(tmp_path):
     assert hands.put(early, 0.5) == (NOW + hour + timedelta(seconds=0.5), "behind")
     assert hands.put(early, 0.5) == (NOW + 9 * hour, "behind")
     again = Hands(tmp_path)
-    again.time = Reckoned(tmp_path, lambda: late, None, lambda: 0.0)
+    again.time = Reckoned(tmp_path, lambda: late, lambda: 0.0)
     assert ClockAlarm(tmp_path, again.time).told()[0] == "alone"  # started with a clock that is decades ahead of all that is known
     assert len(ClockAlarm(tmp_path, again.time).problems) == 1
 
 
-def test_a_clock_that_was_right_for_days_cannot_be_set_back(tmp_path):
-    """What a clock came to by going on for two days without a jump is known to have been: nothing that ended by then comes back, bundle or none."""
-    assert settled_at(tmp_path) is None
-    for hours, settled in ((0, None), (20, None), (40, None), (60, 60), (80, 80), (200, 80), (1, 80)):  # the last two are jumps
-        moment, notebook = NOW + timedelta(hours=hours), Notebook.read(tmp_path)
-        looked(notebook, moment)
-        notebook.keep(tmp_path)
-        assert settled_at(tmp_path) == (None if settled is None else NOW + timedelta(hours=settled))
-    hands = Hands(tmp_path, settled=NOW + timedelta(hours=80))
-    assert hands.put(NOW, 60) == (NOW + timedelta(hours=80, minutes=1), "behind")
-    assert "it had come further than that before" in str(hands.alarm.problems[0])
+def test_a_clock_that_ran_ahead_can_be_set_right(tmp_path):
+    """Without a bundle the machine's clock is followed back as well: who corrects one that ran ahead has the right time at once, however long it was wrong."""
+    hands = Hands(tmp_path)
+    late = NOW + timedelta(days=27_000)
+    assert hands.put(late, 60) == (late, "jumped")
+    assert hands.put(late + timedelta(days=9), 9 * 86_400) == (late + timedelta(days=9), "jumped")
+    assert hands.put(NOW + timedelta(days=9), 60) == (NOW + timedelta(days=9), "")
 
 
 def test_a_clock_that_jumps_under_a_laboratory(sender, tmp_path):
