@@ -43,7 +43,7 @@ def command(ctx: click.Context, path: Path, dry_run: bool, allow_rollback: bool,
 
     Its sender must be enrolled (`trust.verify`, role sender). What this mirror's policy denies is not taken in. Nothing of it is
     seen before all of it is there; a run that was cut short is run again. Exit 0 when all was taken in, 1 when something was
-    refused, 2 when nothing was.
+    refused, 2 when nothing was or it could not be finished.
     """
     if receipt_path is not None and not receipt_path.parent.is_dir():
         raise click.BadParameter(f"there is no folder {receipt_path.parent}", param_hint="--receipt")

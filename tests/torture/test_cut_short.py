@@ -8,16 +8,21 @@ from __future__ import annotations
 import errno
 import random
 import shutil
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from tests.bundle.interrupted import CHANGED, Course
+from mirror.audit.check import check
+from tests.audit.test_carry import made as two
+from tests.audit.test_carry import same_records, told
+from tests.bundle.interrupted import CHANGED, FORMS, Course, Export, Lab
 from tests.bundle.test_cut_short import SEED, at, course
-from tests.support.calls import Answer, Call, Kill
-from tests.support.mirror import until
+from tests.support.calls import Answer, Call, Kill, Ran, run
+from tests.support.mirror import clean_environment, until
 
-__all__ = ["course"]
+__all__ = ["course", "two"]
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(3600)]
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
@@ -46,10 +51,10 @@ def test_killed_before_every_call(course, record_property):
 
 
 def test_killed_within_every_write(course, record_property):
-    """Killed when a part of a write had reached the file, for every write of an import, it is the same."""
+    """Killed when a part of a write had reached the file, for every write of an import that can be cut, it is the same."""
     chance, tried = random.Random(SEED), Counter[str]()
     for call in course.calls:
-        if call.size > 1:
+        if call.size > 1 and not call.path.endswith("/ledger/head"):  # 82 bytes at the start of a file: less than a sector
             cut = chance.choice((1, call.size - 1, chance.randrange(1, call.size)))
 
             def decide(one: Call, number=call.number, cut=cut) -> Answer:
@@ -95,4 +100,68 @@ def test_killed_at_every_call_while_a_mirror_serves(course, record_property):
             course.completed(lab, ran)
             until(lambda lab=lab: lab.mirror.get("/acme/heavy/resolve/main/config.json").body == CHANGED)
         shutil.rmtree(lab.folder.parent)
+    record_property("tried", dict(tried))
+
+
+def test_exports_killed_before_every_call(course, record_property):
+    """An export of any form that is killed before any call leaves nothing under the bundle's name or a whole one; its number is neither lost nor given twice."""
+    tried: Counter[str] = Counter()
+    for form in FORMS:
+        export = Export(course, form)
+        # What goes before is the start of a mirror and the fetching of pages, which other tests kill.
+        begin = next(call.number for call in export.calls if call.path.startswith(str(export.whole / "medium")))
+        for number in range(begin, len(export.calls) + 2):
+            export.interrupted(at(number, Kill()))
+            tried[f"exports interrupted ({form})"] += 1
+    record_property("tried", dict(tried))
+
+
+def test_recalls_killed_before_every_call(course, record_property):
+    """A recall that is killed before any call is in force or not, and the same command completes it with a receipt; nothing else changes."""
+    tried: Counter[str] = Counter()
+    lab = Lab(course.world, Path(tempfile.mkdtemp(dir=course.folder)), course.world.recall)
+    whole = lab.run(lambda _: None)
+    assert (whole.code, whole.err) == (0, "")
+    after = lab.seen()
+    for number in range(1, len(whole.calls) + 2):
+        lab = Lab(course.world, Path(tempfile.mkdtemp(dir=course.folder)), course.world.recall)
+        ran = lab.run(at(number, Kill()))
+        seen = lab.seen()
+        assert seen.rows == course.before.rows
+        assert seen.recalled == after.recalled or (seen.recalled, len(lab.imports())) == ((), 1)
+        lab.sound()
+        if ran.code != 0:
+            ran = lab.run(lambda _: None)
+        assert (ran.code, ran.err) == (0, "")
+        assert lab.seen() == after
+        assert lab.receipt.exists()
+        shutil.rmtree(lab.folder.parent)
+        tried["recalls interrupted"] += 1
+    record_property("tried", dict(tried))
+
+
+def test_carries_killed_before_every_call(two, tmp_path, record_property):
+    """A carry whose adoption is killed before any call leaves ledgers that verify, and is adopted by the same command, once."""
+    tried: Counter[str] = Counter()
+
+    def adopted(home: Path, decide) -> Ran:
+        command = ["-c", str(home / "mirror.yaml"), "ledger", "adopt", str(two.first), "--key", two.key, "--name", "lab", "-o", str(home / "ack.json"), "--json"]
+        return run(command, decide, below=[home], cwd=home, env=clean_environment())
+
+    number, code = 1, -9
+    while code == -9:
+        home = Path(shutil.copytree(two.sender, tmp_path / str(number)))
+        ran = adopted(home, at(number, Kill()))
+        code = ran.code
+        for ledger in (home / "data" / "ledger", *(home / "data" / "adopted").glob("[a-z]*")):
+            if ledger.is_dir():
+                assert check(ledger).fault is None, (number, ledger)
+        again = ran if code == 0 else adopted(home, lambda _: None)
+        assert (again.code, again.err) == (0, ""), number
+        same_records(two.laboratory, home / "data" / "adopted" / "lab", two.middle)
+        assert [one["detail"]["stop"] for one in told(home, "adopted")] == [two.middle]
+        assert (home / "ack.json").exists()
+        shutil.rmtree(home)
+        tried["adoptions interrupted"] += code == -9
+        number += 1
     record_property("tried", dict(tried))
