@@ -187,7 +187,10 @@ def ever_sent(data: Path) -> Iterator[Artifact]:
 
 
 def without_refused(rows: Iterable[Row], refused: Iterable[str]) -> tuple[Row, ...]:
-    """The rows that a receiver kept that refused these artifacts (package URLs): nor did it keep pages of a project of which it took nothing."""
+    """The rows that a receiver surely kept that refused these artifacts (package URLs).
+
+    Pages of a project of which it took nothing are told again: it has them only where it has the hub.
+    """
     gone, every = frozenset(refused), tuple(rows)
     kept = tuple(row for row in every if not isinstance(row, EntryRow | AcquisitionRow) or str(_artifact(row)) not in gone)
     lost = {str(_artifact(row).project) for row in every if isinstance(row, EntryRow)} - {str(_artifact(row).project) for row in kept if isinstance(row, EntryRow)}

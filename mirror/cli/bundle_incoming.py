@@ -307,13 +307,16 @@ def things(config: Config, bundle: Opened, taken: Collection[EntryRow], now: dat
 
 
 def _told(bundle: Opened, taken: Collection[EntryRow]) -> Iterator[Row]:
-    """The rows other than files that go with what is taken: nothing about a project of which nothing is."""
+    """The rows other than files that go with what is taken.
+
+    Of a project of which nothing is taken its pages alone are: by them our policy refuses it here too, in its own words and
+    under a decision, where a mirror that knows nothing of it could but say that it is offline. No right to it and no place.
+    """
     hubs = bundle.hubs
     of = {str(artifact_of(row.artifact, hubs).project) for row in taken}
-    offered = {str(artifact_of(row.artifact, hubs).project) for row in bundle.rows if isinstance(row, EntryRow) and row.artifact.hub in hubs}
     for row in bundle.rows:
         match row:
-            case PageRow() if row.hub in hubs and (row.about in of or row.about not in offered):
+            case PageRow() if row.hub in hubs:
                 yield row
             case GrantRow() if row.project.hub in hubs and (not row.allowed or str(artifact_of(row.project, hubs).project) in of):
                 yield row

@@ -119,7 +119,9 @@ def test_the_receivers_own_policy_decides(sender, tmp_path):
         assert {one["rule"] for one in told["refused"]} == {"pickle", "attested"}
         refused = {event["decision"]["artifact"] for event in mirror.events() if event["kind"] == "refused"}
         assert refused == {one["artifact"] for one in told["refused"]}
-        assert mirror.get("/pypi/simple/acme-attested/").status == 503
+        page = mirror.get("/pypi/simple/acme-attested/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}).json()
+        answer = mirror.get(page["files"][0]["url"].removeprefix(mirror.url))
+        assert (answer.status, "'attested'" in answer.reason) == (403, True), "its page came along, so that whoever asks is told which rule refuses it"
         assert mirror.get("/acme/tiny-bert/resolve/main/config.json").status == 200
         receipt = Path(told["receipt"])
         assert {one["artifact"] for one in json.loads(dsse.read(receipt.read_bytes(), "receipt").payload)["refused"]} == refused

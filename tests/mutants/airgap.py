@@ -34,7 +34,7 @@ _TURN: Final = _CARRIED + "test_a_delta_is_minimal_and_in_its_turn"
 _ROOM: Final = _CARRIED + "test_a_recall_comes_in_where_no_room_is_left"
 _UNSOUND: Final = _CARRIED + "test_nothing_of_a_bundle_that_does_not_hold_is_taken"
 _LENT: Final = _CARRIED + "test_what_the_sender_refuses_stays_out"
-_BOOTSTRAP: Final = "bundle/test_bootstrap.py::test_a_folder_that_was_changed_on_the_way_is_refused"
+_BOOTSTRAP: Final = "bundle/test_laboratory.py::test_a_folder_that_was_changed_on_the_way_is_refused"
 _WANTS: Final = "bundle/test_wants.py::"
 _LOCKS: Final = "bundle/test_locks.py::"
 
@@ -150,7 +150,7 @@ GOODS: Final = (
     mutant("rolled-back", "", "cli/bundle_incoming.py", "if statement.number <= last and not allow_rollback:", "if False:", _TURN),
     mutant("delta-without-its-ground", "", "cli/bundle_incoming.py", "if statement.since is not None and last < statement.since:", "if False:", _TURN),
     mutant("senders-policy-is-enough", "", "cli/bundle_incoming.py", "if not all(_denies(verdict) for _, verdict in verdicts):", "if True:", _POLICY),
-    mutant("refused-and-named", "", "cli/bundle_incoming.py", "row.about in of or row.about not in offered", "True", _POLICY),
+    mutant("refused-and-named", "", "cli/bundle_incoming.py", "case PageRow() if row.hub in hubs:", "case PageRow() if row.hub in hubs and row.about in of:", _POLICY),
     mutant("refused-off-the-record", "", "cli/bundle_import.py", "head = await desk.record(found.events)", "head = await desk.record([])", _POLICY),
     mutant("recall-not-applied", "", "cli/bundle_import.py", "            await _recalled(config, bundle, clock, dry_run=dry_run)\n", "", _RECALLED),
     mutant("recall-not-legal", "", "bundle/recall.py", '"legal": legal}', '"legal": False}', _RECALLED),

@@ -75,12 +75,10 @@ class FileRoutes:
         shared = await hub.shared_facts(page, credential, needs, (path,) if path in page.files else ())
         try:
             file = page.files.get(path)
-            if file is None or file.etag is None or file.size is None:
-                # A refusal comes before the hub's word on whether the file exists: a miss must not map out what is denied.
-                verdict = await hub.gateway.judge(call.actor, artifact, sought_facts(shared, page, path))
-                if verdict.effect.serves:
-                    file = await hub.complete(page, path, credential)
-                    shared = await hub.shared_facts(page, credential, needs, (path,))
+            unsure = file is None or file.etag is None or file.size is None
+            if unsure and await self._may_be_sought(call, page, path, shared):
+                file = await hub.complete(page, path, credential)
+                shared = await hub.shared_facts(page, credential, needs, (path,))
             admission, body = await self._admitted(call, artifact, file, file_facts(shared, page, path, file))
             file = file or await hub.complete(page, path, credential)
             headers = file_headers(page, file) | dict(more or {})
@@ -109,6 +107,20 @@ class FileRoutes:
         return await respond(
             call.request, body, headers=tuple(headers.items()), etag=etag, last_modified=None, send_body=True
         )
+
+    async def _may_be_sought(self, call: Call, page: RepoPage, path: str, shared: Facts) -> bool:
+        """Whether it may be told that there is no such file, if so it is.
+
+        A refusal comes before the hub's word on whether the file exists: a miss must not map out what a rule denies. Where no
+        rule speaks of it, and the policy's default denies it as it does anything that nobody thought of, a repository that is
+        served says that it has no such file: libraries look for files that few repositories have, and give up the whole one
+        where they are refused.
+        """
+        gateway = self._hub.gateway
+        verdict = await gateway.judge(call.actor, page.artifact(path), sought_facts(shared, page, path))
+        if verdict.effect.serves or verdict.determining is not None or path in page.files:
+            return verdict.effect.serves
+        return (await gateway.judge(call.actor, page.artifact(), file_facts(shared, page, ""))).effect.serves
 
     async def _admitted(self, call: Call, artifact: Artifact, file: HubFile | None, facts: Facts) -> tuple[Admission, Body | None]:
         """Admitted; and what is to be handed out, where nothing more has to be known of the file before it is sought."""

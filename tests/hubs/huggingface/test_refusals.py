@@ -205,3 +205,24 @@ async def test_a_real_client_shows_the_sentence(strict: Mirror, tmp_path: Path) 
         assert line.startswith("SAID")
         assert "no-acme" in line
         assert "is published by Acme" in line
+
+
+DEFAULT_DENY = """version: 1
+defaults: {action: deny}
+rules:
+  - {id: read, when: {artifact: ["pkg:huggingface/acme/*"], file: ["*.json"]}, effect: allow}
+  - {id: bins, when: {file: ["*.bin"]}, effect: deny}
+"""
+
+
+async def test_a_default_refuses_what_there_is(standin: StandInHub, tmp_path: Path) -> None:
+    """Where no rule speaks of a file and the default is deny, a repository that is served says that it has it not; what a rule denies, what is there, and all of a repository that is not served is refused."""
+    async with mirror_of(standin, tmp_path / "m", DEFAULT_DENY) as mirror:
+        for file, status, code in (
+            ("acme/tiny-bert/resolve/main/config.json", 200, None), ("acme/tiny-bert/resolve/main/tiny-bert.py", 404, "EntryNotFound"),
+            ("acme/tiny-bert/resolve/main/vocab.txt", 403, "GatedRepo"), ("acme/tiny-bert/resolve/main/nothing.bin", 403, "GatedRepo"),
+            ("hooli/solid-7b-merge/resolve/main/nothing.txt", 403, "GatedRepo"),
+        ):  # fmt: skip
+            for method in ("HEAD", "GET"):
+                answer = await mirror.get(f"/{file}", method=method)
+                assert (answer.status, answer.headers.get("X-Error-Code")) == (status, code), file

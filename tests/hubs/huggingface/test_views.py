@@ -207,3 +207,19 @@ async def test_pages_are_compressed_for_who_takes_it(mirror: Mirror) -> None:
     assert "Accept-Encoding" in packed.headers["Vary"]
     for answer, taken in ((plain, "identity"), (packed, "gzip")):
         assert (await mirror.get(target, Accept_Encoding=taken, If_None_Match=answer.headers["ETag"])).status == 304
+
+
+async def test_offline_answers_come_from_what_is_known(standin: StandInHub, tmp_path: Path) -> None:
+    """Without a network a folder that is none, some fields of a page and whose token it is are answered in the hub's way, and nobody is asked."""
+    about = "/api/models/acme/tiny-bert"
+    async with mirror_of(standin, tmp_path / "m") as mirror:
+        for target in (f"{about}/tree/main?recursive=true&expand=false", about, f"{about}/revision/main"):
+            assert (await mirror.get(target)).status == 200
+    async with mirror_of(standin, tmp_path / "m", offline=True) as mirror:
+        standin.requests.clear()
+        folder = await mirror.get(f"{about}/tree/main/additional_chat_templates?recursive=false&expand=false")
+        assert (folder.status, folder.headers["X-Error-Code"]) == (404, "EntryNotFound")
+        assert (await mirror.get(f"{about}?expand=likes")).json().keys() == {"_id", "id", "likes"}
+        nobody, somebody = await mirror.get("/api/whoami-v2"), await mirror.get("/api/whoami-v2", ALICE)
+        assert (nobody.status, somebody.status) == (401, 403)
+        assert standin.requests.lines() == []
