@@ -28,7 +28,7 @@ from tests.mutants.listed import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What a test needs of the tree.
-COPIED = ("mirror", "config", "tests", "pyproject.toml", "README.md")
+COPIED = ("mirror", "config", "docs", "tests", "pyproject.toml", "README.md")
 AT_ONCE = 2
 SECONDS_A_TEST = 60
 STALE, KILLED, SURVIVED, BROKEN = "STALE", "killed", "SURVIVED", "BROKEN"
