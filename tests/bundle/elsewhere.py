@@ -11,13 +11,16 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pytest
 import yaml
 
 import mirror
-from tests.bundle.place import Laboratory, Place
+from tests.bundle.place import Laboratory, Place, lonely_place
 from tests.bundle.test_carried import enrolled, here
 from tests.support.mirror import ALLOW_ALL, running_mirror
 from tests.support.standin import ALICE
@@ -40,6 +43,14 @@ def everything(hub: Any, index: Any, names: tuple[str, ...]) -> dict[str, Any]:
     if index is not None:
         wants["packages"] = [{"requirement": one, "python": ["3.11"], "platforms": ["linux"]} for one in RELEASES]
     return wants
+
+
+@contextmanager
+def moved(module: ModuleType, names: tuple[str, ...] = ()) -> Iterator[Place]:
+    """A place without any route in which the mirrors of this test module are from now on; repositories go there under these `names` too."""
+    with lonely_place() as made, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "running_mirror", partial(running_laboratory, made, names=names))
+        yield made
 
 
 @contextmanager

@@ -6,7 +6,6 @@ Not here, for what they are about is a network: whose hub token it is (`whoami`,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 
@@ -26,8 +25,8 @@ from tests.acceptance.test_huggingface_clients import (  # noqa: F401
     test_the_answer_behind_a_refusal,
     test_the_command_line_downloads,
 )
-from tests.bundle.elsewhere import running_laboratory
-from tests.bundle.place import Place, lonely_place
+from tests.bundle.elsewhere import moved
+from tests.bundle.place import Place
 from tests.support.standin import StandInHub
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(600)]
@@ -44,9 +43,8 @@ def place(hub) -> Iterator[Place]:  # noqa: F811
     """Where the mirror runs, and each test too."""
     for name in ("acme/recalled", "acme/kept"):
         hub.add_repo("model", name, {"config.json": b"{}"})
-    with lonely_place() as made, pytest.MonkeyPatch.context() as patch:
+    with moved(online, names=NAMES) as made, pytest.MonkeyPatch.context() as patch:
         patch.setattr(online, "nobody_went_round", nobody_is_asked)
-        patch.setattr(online, "running_mirror", partial(running_laboratory, made, names=NAMES))
         yield made
 
 

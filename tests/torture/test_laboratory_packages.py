@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 
@@ -14,8 +13,8 @@ from tests.acceptance.test_poetry_pipenv import (  # noqa: F401
     test_pipenv_locks_and_syncs,
     test_poetry_locks_and_installs,
 )
-from tests.bundle.elsewhere import running_laboratory
-from tests.bundle.place import Place, lonely_place
+from tests.bundle.elsewhere import moved
+from tests.bundle.place import Place
 from tests.support.clients import environment
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(600)]
@@ -26,8 +25,7 @@ def place() -> Iterator[Place]:
     """Where the mirror runs, and each test too."""
     environment("poetry", online.POETRY)  # a client is made with a network, and used without
     environment("pipenv", online.PIPENV)
-    with lonely_place() as made, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(online, "running_mirror", partial(running_laboratory, made))
+    with moved(online) as made:
         yield made
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 
@@ -19,8 +18,8 @@ from tests.acceptance.test_client_certificates import (  # noqa: F401
     test_a_proxys_certificate_is_its_own,
     test_a_stranger_does_not_get_in,
 )
-from tests.bundle.elsewhere import running_laboratory
-from tests.bundle.place import Place, lonely_place
+from tests.bundle.elsewhere import moved
+from tests.bundle.place import Place
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(600)]
 
@@ -28,8 +27,7 @@ pytestmark = [pytest.mark.torture, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module", autouse=True)
 def place() -> Iterator[Place]:
     """Where the mirror runs, and each test too."""
-    with lonely_place() as made, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(online, "running_mirror", partial(running_laboratory, made))
+    with moved(online) as made:
         yield made
 
 

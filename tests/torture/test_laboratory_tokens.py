@@ -6,7 +6,6 @@ Not here: what reaches a hub, which there is none of.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 
@@ -22,8 +21,8 @@ from tests.acceptance.test_mirror_tokens import (  # noqa: F401
     test_revoked_is_revoked_within_seconds,
     test_the_real_client_takes_it_for_a_token,
 )
-from tests.bundle.elsewhere import running_laboratory
-from tests.bundle.place import Place, lonely_place
+from tests.bundle.elsewhere import moved
+from tests.bundle.place import Place
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(600)]
 
@@ -31,8 +30,7 @@ pytestmark = [pytest.mark.torture, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module", autouse=True)
 def place() -> Iterator[Place]:
     """Where the mirror runs, and each test too."""
-    with lonely_place() as made, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(online, "running_mirror", partial(running_laboratory, made))
+    with moved(online) as made:
         yield made
 
 
