@@ -53,6 +53,7 @@ from mirror.proxy.gateway import Gateway
 from mirror.proxy.recorder import Recorder
 from mirror.proxy.rulebook import Rulebook, RuleSources
 from mirror.proxy.shelf import Shelf
+from mirror.proxy.turned_away import TurnedAway
 from mirror.reply.limits import limits_from
 from mirror.screen_wiring import findings_ready, rescreening
 from mirror.sync_wiring import scheduled_of
@@ -337,6 +338,7 @@ async def _build(
     )
     if isinstance(base, OwnBackends):
         base.bundles.on_import = gateway.renew
+    gateway.turned_away = TurnedAway(config.data) if offline else None
     opened.push_async_callback(gateway.written)
     opened.push_async_callback(gateway.offer_substitutes(index).close)
     opened.push_async_callback(gateway.keep_acquisitions(index, base.store).close)

@@ -1,7 +1,7 @@
 """Taking back what was given: a signed withdrawal without content, and what it means at the receiver.
 
-There it refuses like an emergency deny: to everybody, at once, until its file is taken away. It lies in
-`<data>/bundles/recalled/<sender>-<name>-<number>.json` and is read with the signed statements (`proxy.approvals`).
+There it refuses like an emergency deny: to everybody, at once, until it is lifted (`mirror bundle lift`). It lies in
+`<data>/bundles/recalled/<sender>-<name>-<number>.json` and is read with the signed statements (`proxy.recalls`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from mirror.bundle.statement import Statement, Withdrawn, digest_of, payload, si
 from mirror.core.canonical import canonical, instant
 from mirror.core.errors import InputError, Problem
 from mirror.core.ids import ulid
-from mirror.core.nouns import HUGGINGFACE
+from mirror.core.nouns import HUGGINGFACE, PYPI
 from mirror.durable import write_whole
 from mirror.lists.loading import load_catalogue
-from mirror.policy.patterns import parse_pattern
-from mirror.proxy.approvals import recall_file
+from mirror.policy.patterns import Pattern, parse_pattern
+from mirror.proxy.recalls import recall_file
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,15 +31,18 @@ if TYPE_CHECKING:
 _NOTHING: Final = b""
 
 
-def withdrawn(catalogue: Sequence[str], artifacts: Sequence[str], publishers: Sequence[str], reason: str, basis: str, *, legal: bool) -> tuple[Withdrawn, ...]:
-    """What a recall names. Raises `InputError` with every pattern that is none and every publisher that the catalogue does not know."""
+def withdrawn(catalogue: Sequence[str], artifacts: Sequence[str], publishers: Sequence[str], reason: str, basis: str, *, legal: bool, wide: bool = False) -> tuple[Withdrawn, ...]:
+    """What a recall names; `wide` lets a pattern name everybody's. Raises `InputError` with every pattern that is none or too wide, and every publisher that the catalogue does not know."""
     problems: list[Problem] = []
     patterns = list(artifacts)
     for text in artifacts:
         try:
-            parse_pattern(text)
+            pattern = parse_pattern(text)
         except ValueError as error:
             problems.append(Problem("--recall", text, str(error)))
+            continue
+        if not wide and _of_everybody(pattern):
+            problems.append(Problem("--recall", text, "names no owner, so that it takes back what anybody published: --yes if it is meant"))
     if publishers:
         known = {one.id: one for one in load_catalogue(catalogue).publishers}
         for name in publishers:
@@ -53,6 +56,12 @@ def withdrawn(catalogue: Sequence[str], artifacts: Sequence[str], publishers: Se
     if not patterns:
         raise InputError([Problem("--publisher", ", ".join(publishers), "has neither handles nor projects in the catalogue")])
     return tuple(Withdrawn(pattern, reason, basis, legal) for pattern in dict.fromkeys(patterns))
+
+
+def _of_everybody(pattern: Pattern) -> bool:
+    """Whether a star stands before it is said whose, or of a package, which, is meant."""
+    begun = pattern.name.prefix
+    return pattern.name.exact is None and (not begun if pattern.ecosystem == PYPI else "/" not in begun)
 
 
 def written_recall(sender: Sender, rows: Sequence[Withdrawn], carrier: Carrier) -> Made:
@@ -74,8 +83,8 @@ def written_recall(sender: Sender, rows: Sequence[Withdrawn], carrier: Carrier) 
     return Made(statement, digest_of(signed), 0, 1, 0, 0)
 
 
-def applied(data: Path, statement: Statement, digest: str, now: datetime) -> Path | None:
-    """Put a withdrawal in force, durable on return; gives its file, None where it is in force already. Raises `OSError`."""
+def applied(data: Path, statement: Statement, digest: str, by: str, now: datetime) -> Path | None:
+    """Put a withdrawal in force, durable on return; `by` is the name on the signer's card. Gives its file, None where it is in force already. Raises `OSError`."""
     path = recall_file(data, f"{sha256(statement.sender.encode()).hexdigest()[:16]}-{statement.name}-{statement.number:06}")
     if path.exists():
         return None
@@ -86,5 +95,6 @@ def applied(data: Path, statement: Statement, digest: str, now: datetime) -> Pat
         {"id": f"D-{ulid(now, sha256(f'{digest} {at}'.encode()).digest()[:10])}", "at": instant(now), "artifacts": artifacts, "reason": reason, "basis": basis, "legal": legal}
         for at, ((reason, basis, legal), artifacts) in enumerate(alike.items())
     ]
-    write_whole(path, canonical({"version": 1, "statement": digest, "sender": statement.sender, "denies": denies}) + b"\n")
+    whose = {"by": by, "name": statement.name, "number": statement.number, "day": f"{statement.created:%Y-%m-%d}"}
+    write_whole(path, canonical({"version": 1, "statement": digest, "sender": statement.sender, "denies": denies} | whose) + b"\n")
     return path

@@ -11,6 +11,8 @@ COMMANDS: Final = {
     "export": ("mirror.cli.bundle_export:command", "Make a signed bundle of what is wanted, or a signed recall."),
     "verify": ("mirror.cli.bundle_verify:command", "Check a bundle with nothing but the sender's public key."),
     "import": ("mirror.cli.bundle_import:command", "Take in a bundle under this mirror's own policy."),
+    "recalls": ("mirror.cli.bundle_recalls:recalls", "List what senders took back."),
+    "lift": ("mirror.cli.bundle_recalls:lift", "End a recall here, on the record."),
     "bootstrap": (
         "mirror.cli.bundle_bootstrap:command",
         "Put together how the mirror itself arrives where there is no network.",

@@ -69,6 +69,7 @@ def _bytes(_ctx: click.Context, _option: click.Parameter, value: str | None) -> 
 @click.option("--reason", default="", help="Of a recall: why, for those who are refused.")
 @click.option("--basis", default="", help="Of a recall: the law or order that it rests on.")
 @click.option("--legal", is_flag=True, help="Of a recall: answered with 451.")
+@click.option("--yes", "wide", is_flag=True, help="Of a recall: also a pattern that names no owner.")
 @click.option("--url", default=None, help="The mirror that runs, where it is not at its listen address.")
 @click.option("--token", envvar="HF_TOKEN", default=None, help="The organisation's hub token for what is gated; else $HF_TOKEN.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Requests at once.")
@@ -88,7 +89,7 @@ def command(ctx: click.Context, /, wants_path: Path | None, **given: Any) -> Non
 
     asked = {key: given.pop(key) for key in KEYS} | {"publishers": given.pop("publishers"), "name": given["name"]}
     recalled = given.pop("recalled")
-    told = {key: given.pop(key) for key in ("reason", "basis", "legal")}
+    told = {key: given.pop(key) for key in ("reason", "basis", "legal", "wide")}
     config_path = ctx.find_object(Path)
     config = configuration.load(config_path, os.environ)
     log.configure("error", config.log.format)
@@ -103,7 +104,7 @@ def command(ctx: click.Context, /, wants_path: Path | None, **given: Any) -> Non
         rows = _withdrawn(config, recalled, asked["publishers"], told)
         ctx.exit(_written(options, lambda: _recall(config, options, rows)))
     if any(told.values()):
-        raise click.UsageError("--reason, --basis and --legal are of a recall")
+        raise click.UsageError("--reason, --basis, --legal and --yes are of a recall")
     if sum(ways) != 1 or (not ways[0] and any(asked[key] for key in KEYS)):
         raise click.UsageError("name one of: what is wanted (a list, options as of `mirror sync`), --pins NAME, --all")
     wanted = _wanted(config_path, config, wants_path, asked) if ways[0] else None
@@ -245,7 +246,7 @@ def _withdrawn(config: Config, recalled: Sequence[str], publishers: Sequence[str
     """What is to be withdrawn. Raises `InputError` for what is no pattern, and a publisher whom the catalogue does not know."""
     from mirror.bundle.recall import withdrawn
 
-    return withdrawn(config.catalogue, recalled, publishers, told["reason"], told["basis"], legal=told["legal"])
+    return withdrawn(config.catalogue, recalled, publishers, told["reason"], told["basis"], legal=told["legal"], wide=told["wide"])
 
 
 async def _recall(config: Config, options: Options, rows: Sequence[Withdrawn]) -> int:

@@ -83,7 +83,7 @@ async def _import(config: Config, path: Path, receipt_path: Path | None, *, dry_
             return await _given(config, bundle, bundle.owed, receipt_path or _beside(path), as_json=as_json)
         if not dry_run:
             await lists_received(config, bundle, clock, lacking=True)  # no mirror starts without an edition of each of its lists
-        async with _owner(config) as desk, _ground(config, clock) as (index, epoch):
+        async with owner_desk(config) as desk, _ground(config, clock) as (index, epoch):
             await _recalled(config, bundle, clock, dry_run=dry_run)
             await learn_bodies(config, bundle, index)
             found = await judged(config, bundle, index, epoch, clock)
@@ -103,7 +103,7 @@ async def _given(config: Config, bundle: Opened, signed: bytes, where: Path, *, 
 
     book, number = ReceivedBook(config.data, bundle.statement), bundle.statement.number
     receipt = receipt_in(signed, str(book.path(number)))
-    async with _owner(config) as desk:
+    async with owner_desk(config) as desk:
         await desk.renew()
         where = await asyncio.to_thread(_put, book, number, signed, where)
     return _done(config, bundle, receipt, where, as_json=as_json)
@@ -171,7 +171,12 @@ async def _recalled(config: Config, bundle: Opened, clock: SystemClock, *, dry_r
     from mirror.bundle.recall import applied
 
     if bundle.statement.withdrawn and not dry_run:
-        await asyncio.to_thread(applied, config.data, bundle.statement, bundle.digest, clock.now())
+        await asyncio.to_thread(applied, config.data, bundle.statement, bundle.digest, _signer(bundle), clock.now())
+
+
+def _signer(bundle: Opened) -> str:
+    """Whose card it was signed with."""
+    return next((one.name for one in bundle.signers if one.name), "")
 
 
 def _beside(path: Path) -> Path:
@@ -179,7 +184,7 @@ def _beside(path: Path) -> Path:
 
 
 @asynccontextmanager
-async def _owner(config: Config) -> AsyncIterator[AskedBundles]:
+async def owner_desk(config: Config) -> AsyncIterator[AskedBundles]:
     """The desk of the mirror that runs on this data, else of one that is started for as long as this takes. Raises `InputError`."""
     from mirror.cli.owner import at_work
     from mirror.cli.sync_mirror import reached

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: How the id of an emergency deny's rule begins.
 EMERGENCY: Final = "emergency-"
+#: How that of a recall's begins, which a bundle brought.
+RECALLED: Final = "recall-"
 #: The longest life of a waiver that nobody approved.
 AUTOMATIC_MOST: Final = timedelta(days=90)
 
@@ -91,6 +93,8 @@ def amended(
     ]
     texts = [(f"waivers/{one.waiver.id}", _text({"exceptions": [_exception(one)]})) for one in in_force(policy, standing)]
     texts += [(f"denies/{one.id}", _text({"rules": [_rule(one)]})) for one in standing.denies]
+    taken = {rule.id for rule in policy.rules}  # a policy's own rule of that name must not keep a recall out
+    texts += [(f"denies/{one.deny.id}", _text({"rules": [_rule(one.deny, "" if one.rule in taken else one.rule)]})) for one in standing.recalled]
     texts += [(f"refusals/{one.id}", _text({"rules": [refusal_rule(one)]})) for one in standing.refused]
     for one, fault in releases_in_force(policy, standing, lists):
         if fault:
@@ -133,9 +137,9 @@ def _licensed(licence: Licence) -> str:
     return f"licence {licence.number}{by}{dates}: {licence.item}, for {', '.join(licence.parties)}"
 
 
-def _rule(one: Deny) -> dict[str, Any]:
+def _rule(one: Deny, name: str = "") -> dict[str, Any]:
     stated: dict[str, Any] = {
-        "id": EMERGENCY + one.id.removeprefix("D-").lower(), "when": {"artifact": list(one.artifacts)}, "effect": "deny",
+        "id": name or EMERGENCY + one.id.removeprefix("D-").lower(), "when": {"artifact": list(one.artifacts)}, "effect": "deny",
         "legal": one.legal, "recall": True, "basis": one.basis, "reason": one.reason, "waiver": "none",
     }  # fmt: skip
     return stated if one.until is None else stated | {"until": str(one.until)}

@@ -362,6 +362,14 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """What the sender of bundles took back, in force as an emergency deny is. `rule` is the id of its rule, empty for that of `deny`."""
+
+    rule: str
+    deny: Deny
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Every statement that is in order, as of one look. Which of the waivers are in force depends on the rules."""
 
@@ -370,3 +378,4 @@ class Standing:
     denies: tuple[Deny, ...] = field(default=())
     released: tuple[Released, ...] = ()
     refused: tuple[Refusal, ...] = ()
+    recalled: tuple[Recall, ...] = ()

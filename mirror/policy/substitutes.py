@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from math import log2
 from typing import TYPE_CHECKING, Final
 
-from mirror.core.facts import Fact
+from mirror.core.facts import Fact, Facts
+from mirror.core.nouns import Artifact
 from mirror.core.purl import parse_loose
+from mirror.policy.amend import EMERGENCY, RECALLED
 from mirror.policy.derive import CATALOGUE, derive
 from mirror.policy.evaluate import evaluate
 from mirror.policy.sentences import title
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mirror.core.actor import Actor
-    from mirror.core.facts import Facts
-    from mirror.core.nouns import Artifact
+    from mirror.core.nouns import Project
     from mirror.policy.epoch import Epoch
 
 #: How many are named at most.
@@ -58,7 +59,7 @@ class Refused:
 def substitutes(epoch: Epoch, refused: Refused, held: Iterable[Profile]) -> Fact[tuple[str, ...]]:
     """At most `MOST` texts `name: why`: what the rules name first, then the likest of `held`.
 
-    None is itself refused to this client. What a rule names and nobody here has asked for is judged on what the catalogue
+    None is itself refused to this client, or made of what was refused as far as its lineage is known. What a rule names and nobody here has asked for is judged on what the catalogue
     knows, and left out only where that is enough to refuse it.
     """
     known = list(held)
@@ -80,12 +81,31 @@ def _suggestible(epoch: Epoch, refused: Refused, text: str, known: Sequence[Prof
     except ValueError:
         return False
     if (found := next((one for one in known if one.whole.project.name.casefold() == artifact.project.name.casefold()), None)) is not None:
-        return _permitted(epoch, refused, found)
-    from mirror.core.facts import Facts
-
+        return _offered(epoch, refused, found)
     verdict = evaluate(epoch.policy, artifact, derive(Facts(), artifact, epoch.catalogue, epoch.lineage), refused.actor, refused.now)
     decided = verdict.determining
     return verdict.effect.serves or decided is None or bool(decided.unknown)
+
+
+def _offered(epoch: Epoch, refused: Refused, one: Profile) -> bool:
+    return not _made_of(epoch, refused, one) and _permitted(epoch, refused, one)
+
+
+def _made_of(epoch: Epoch, refused: Refused, one: Profile) -> bool:
+    """Whether it descends from what was refused, or from what a recall or an emergency deny names: bytes of that are in it."""
+    artifact, facts = one.parts[0]
+    known = derive(facts, artifact, epoch.catalogue, epoch.lineage).ancestors
+    sources = [edge.project for edge in (known.value if known is not None else None) or ()]
+    return any(_alike(source, refused.artifact.project) or _withdrawn(epoch, refused, source) for source in sources)
+
+
+def _alike(one: Project, other: Project) -> bool:
+    return (one.ecosystem, one.kind, one.name.casefold()) == (other.ecosystem, other.kind, other.name.casefold())
+
+
+def _withdrawn(epoch: Epoch, refused: Refused, project: Project) -> bool:
+    verdict = evaluate(epoch.policy, Artifact(project, "", ""), derive(Facts(), Artifact(project, "", ""), epoch.catalogue, epoch.lineage), refused.actor, refused.now)
+    return any(hit.id.startswith((EMERGENCY, RECALLED)) for hit in verdict.deciding)
 
 
 def _permitted(epoch: Epoch, refused: Refused, one: Profile) -> bool:
@@ -108,7 +128,7 @@ def _ranked(epoch: Epoch, refused: Refused, known: Iterable[Profile], most: int)
     for _, name, one in rows:
         if len(found) >= most:
             break
-        if _permitted(epoch, refused, one):
+        if _offered(epoch, refused, one):
             found.append(f"{name}: {_why(epoch, own, one)}")
     return found
 

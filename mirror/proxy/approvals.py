@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import structlog
 
@@ -19,7 +19,6 @@ from mirror.core.canonical import instant
 from mirror.core.decision import Event, EventKind
 from mirror.core.errors import InputError, LedgerDown, Problem
 from mirror.core.ports import Ledger
-from mirror.decode import decode, parse_json
 from mirror.durable import read_small, write_whole
 from mirror.policy import statements
 from mirror.policy.amend import activation_problems, amended, has_legal, in_force, releases_in_force
@@ -29,6 +28,7 @@ from mirror.policy.lineage import Lineage
 from mirror.policy.rules import Policy
 from mirror.policy.screening import ScreeningList
 from mirror.policy.statements import Activation, FileDigest
+from mirror.proxy import recalls
 from mirror.trust.drawer import Drawer, Found, found_in
 from mirror.trust.enrolment import SIGNED, cards, load_roll
 from mirror.trust.register import Register
@@ -65,21 +65,6 @@ class _Activated:
     texts: tuple[tuple[str, str], ...]
     raw: bytes
     people: tuple[str, ...]
-
-
-def recall_file(data: Path, name: str) -> Path:
-    """Where a withdrawal that a signed bundle brought lies: it refuses like an emergency deny for as long as it does."""
-    return data / "bundles" / "recalled" / f"{name}.json"
-
-
-@dataclass(frozen=True, slots=True)
-class _Recalled:
-    """The file of a withdrawal; `statement` is the SHA-256 of what was signed."""
-
-    statement: str
-    sender: str
-    denies: tuple[statements.Deny, ...]
-    version: Literal[1] = 1
 
 
 def signature_of(policy: Path) -> Path:
@@ -127,7 +112,8 @@ class Approvals:
         """The signed statements, which change the rules in force without anything else being read."""
         if self.drawer is not None:
             yield from self.drawer.paths()
-        yield from self._recalls()
+        if self.sources.data is not None:
+            yield from recalls.files(self.sources.data)
 
     # --- the policy's own activation ----------------------------------------------------------------------------------
 
@@ -222,22 +208,12 @@ class Approvals:
         """`policy` with what was signed beside it and is in order now; what is wrong with the rest is in `problems`."""
         self._assessment = self.look()
         standing = self._assessment.standing
-        recalled: list[statements.Deny] = []
-        damaged: list[Problem] = []
-        for path in self._recalls():
-            try:
-                recalled += decode(_Recalled, parse_json(read_small(path, dsse.LARGEST)), str(path)).denies
-            except (InputError, ValueError) as error:
-                damaged.append(Problem(str(path), "", f"a withdrawal cannot be read and is not in force: {error}"))
-        standing = replace(standing, denies=(*standing.denies, *recalled))
+        recalled, damaged = ((), ()) if self.sources.data is None else recalls.in_force(self.sources.data)
+        standing = replace(standing, recalled=recalled)
         made, unfit = amended(policy, standing, catalogue, lineage, lists)
         self.problems = (*self._assessment.problems, *damaged, *unfit)
         self._unsettled = True
         return made
-
-    def _recalls(self) -> list[Path]:
-        data = self.sources.data
-        return [] if data is None else sorted((data / "bundles" / "recalled").glob("*.json"))
 
     # --- the record ---------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from mirror.proxy.recorder import Recorder
 from mirror.proxy.shelf import Shelf
 from mirror.proxy.substitutes import Substitutes
 from mirror.proxy.timed import timed
+from mirror.proxy.turned_away import TurnedAway
 from mirror.proxy.underway import Attended, Running, Underway
 from mirror.proxy.warm import Key, Warm, WarmAnswers
 
@@ -69,6 +70,7 @@ class Gateway:
         self._issuer = object()
         self._behind: set[asyncio.Task[None]] = set()
         self.substitutes: Substitutes | None = None
+        self.turned_away: TurnedAway | None = None  # what imports of bundles refused
         self.brought = 0  # how often something came into the index by another way than through here
         self.acquisitions: Acquisitions | None = None
         flights.on_landed = self._landed
@@ -78,7 +80,7 @@ class Gateway:
 
     def offer_substitutes(self, index: EventIndex) -> Substitutes:
         """From now on a refusal names what `index` has on record as served and is permitted to the same client."""
-        self.substitutes = Substitutes(index, self._hubs)
+        self.substitutes = Substitutes(index, self._hubs, self._shelf.held)
         return self.substitutes
 
     def keep_acquisitions(self, index: AcquisitionIndex, store: Blobs) -> Acquisitions:

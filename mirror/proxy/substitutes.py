@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import structlog
 
-from mirror.core.errors import MirrorError
+from mirror.core.errors import MirrorError, Pending
 from mirror.core.purl import parse_artifact
 from mirror.policy.substitutes import Profile, Refused, substitutes
 
@@ -36,6 +37,8 @@ _EMPTY_AGE: Final = 5.0
 RECORDS: Final = 500
 PROJECTS: Final = 40
 PATIENCE: Final = 0.3
+#: What tells of what something is made: that is never offered instead of its source.
+_LINEAGE: Final = frozenset({"ancestors"})
 #: Seconds after which all is looked at anew: what was public may be so no more.
 _TRUSTED: Final = 600.0
 #: Seconds that gathering may take; what was found by then counts.
@@ -50,11 +53,15 @@ class Profiling(Protocol):
         """Of a project that this mirror knows. Raises as `Hub.describe`."""
 
 
+Here = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
+
+
 class Substitutes:
     """One a process. `hubs` are by instance name."""
 
-    def __init__(self, index: EventIndex, hubs: Mapping[str, Hub]) -> None:
-        self._index, self._hubs = index, hubs
+    def __init__(self, index: EventIndex, hubs: Mapping[str, Hub], here: Here) -> None:
+        """`here` gives those of some artifacts' identities whose bytes are in the store."""
+        self._index, self._hubs, self._here = index, hubs, here
         self._held: dict[str, Profile] = {}
         self._gathered = -AGE
         self._gathering: asyncio.Task[None] | None = None
@@ -97,17 +104,18 @@ class Substitutes:
 
     async def _gather(self, needs: frozenset[str]) -> None:
         held: dict[str, Profile] = {}
+        looked: dict[str, Profile] = {}
         try:
             async with asyncio.timeout(_LONGEST):
                 for record in await self._index.query({"kind": "allowed"}, RECORDS, None):
                     if len(held) >= PROJECTS:
                         break
-                    await self._add(held, record, needs)
+                    await self._add(held, looked, record, needs)
         except (MirrorError, TimeoutError) as error:
             _LOG.warning("substitutes_not_gathered", fault=str(error) or "too late")
         self._held, self._gathered, self._needs = held, time.monotonic(), needs
 
-    async def _add(self, held: dict[str, Profile], record: Mapping[str, object], needs: frozenset[str]) -> None:
+    async def _add(self, held: dict[str, Profile], looked: dict[str, Profile], record: Mapping[str, object], needs: frozenset[str]) -> None:
         decision = record.get("decision")
         if not isinstance(decision, dict):
             return
@@ -118,10 +126,21 @@ class Substitutes:
             hub = self._hubs.get(artifact.project.hub)
             if not artifact.path or artifact.project.identity in held or not isinstance(hub, Profiling):
                 return
-            known = self._held.get(artifact.project.identity)
-            same = known is not None and known.whole.revision == artifact.revision and needs <= self._needs and time.monotonic() - self._gathered < _TRUSTED
-            found = known if same and known is not None else await hub.profile(artifact, None, needs)
+            known = looked.get(artifact.project.identity) or self._held.get(artifact.project.identity)
+            fresh = needs <= self._needs and time.monotonic() - self._gathered < _TRUSTED
+            same = known is not None and known.whole.revision == artifact.revision and (fresh or artifact.project.identity in looked)
+            found = known if same and known is not None else await _profiled(hub, artifact, needs)
+            looked[artifact.project.identity] = found
+            # Permitted, and not had: the hub withholds it from here, or it is gone.
+            if found.task and await self._here([replace(artifact, project=found.whole.project).identity]):
+                held[artifact.project.identity] = found
         except (MirrorError, ValueError, KeyError):
             return  # it is private, gone, or not to be had now
-        if found.task:
-            held[artifact.project.identity] = found
+
+
+async def _profiled(hub: Profiling, artifact: Artifact, needs: frozenset[str]) -> Profile:
+    """As `Profiling.profile`, with what it is made of where that can be had now."""
+    try:
+        return await hub.profile(artifact, None, needs | _LINEAGE)
+    except Pending:
+        return await hub.profile(artifact, None, needs)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -108,28 +110,41 @@ def refuse(mirror: MirrorProcess, path: Path, *more: str) -> str:
 
 
 def test_the_receivers_own_policy_decides(sender, tmp_path):
-    """What the receiver denies is not imported, is on its record as refused, and stands in the receipt; a later export by that receipt offers it again."""
+    """What the receiver denies is not imported, is on its record as refused, and stands in the receipt; who asks for it is told that refusal, also where the rule has gone; a later export by that receipt offers it again."""
     export(sender, "policy.tar", "--name", "policy")
     lab, cards = tmp_path / "lab", enrolled(sender, tmp_path / "cards")
     rules = 'version: 1\nrules:\n  - {id: pickle, when: {file: ["*.bin"]}, effect: deny}\n  - {id: attested, when: {artifact: ["pkg:pypi/acme-attested"]}, effect: deny}\n'
+    rules += '  - {id: rows, when: {artifact: ["pkg:huggingface/acme/reviews?repo_type=dataset"], file: ["*"]}, effect: deny, reason: "rows are not for us"}\n'
     with running_mirror(lab, policy=rules, network="offline", trust={"verify": [str(cards)]}) as mirror:
         here(mirror)
         code, told = take(mirror, sender.folder / "policy.tar")
         assert code == 1
-        assert {one["rule"] for one in told["refused"]} == {"pickle", "attested"}
+        assert {one["rule"] for one in told["refused"]} == {"pickle", "attested", "rows"}
         refused = {event["decision"]["artifact"] for event in mirror.events() if event["kind"] == "refused"}
         assert refused == {one["artifact"] for one in told["refused"]}
         page = mirror.get("/pypi/simple/acme-attested/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}).json()
         answer = mirror.get(page["files"][0]["url"].removeprefix(mirror.url))
         assert (answer.status, "'attested'" in answer.reason) == (403, True), "its page came along, so that whoever asks is told which rule refuses it"
+        data = mirror.get("/datasets/acme/reviews/resolve/main/data/train.csv")
+        assert (data.status, data.json()["rule"]) == (403, "rows")
         assert mirror.get("/acme/tiny-bert/resolve/main/config.json").status == 200
-        receipt = Path(told["receipt"])
+        receipt, sentences = Path(told["receipt"]), {one["decision"]: one["sentence"] for one in told["refused"]}
         assert {one["artifact"] for one in json.loads(dsse.read(receipt.read_bytes(), "receipt").payload)["refused"]} == refused
     code, again = export(sender, "policy-2.tar", "--name", "policy", "--since", str(receipt))
     assert (code, again["since"]) == (0, 1)
     assert 0 < again["bytes"] < again["whole"]
     with running_mirror(lab, policy=ALLOW_ALL, network="offline", trust={"verify": [str(cards)]}) as mirror:
         here(mirror)
+        wheel = mirror.get("/pypi/simple/acme-attested/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}).json()["files"][0]["url"].removeprefix(mirror.url)
+        for target, rule in ((wheel, "attested"), ("/acme/tiny-bert/resolve/main/pytorch_model.bin", "pickle"), ("/datasets/acme/reviews/resolve/main/data/train.csv", "rows")):
+            answer = mirror.get(target)
+            said = answer.json()
+            assert (answer.status, said["rule"], said["bundle"], said["reason"]) == (403, rule, "policy 1", sentences[said["decision"]])
+            assert f"The rule '{rule}' is not in force any more: it must be sent and imported again." in said["detail"]
+            assert mirror.get(said["instance"]).status == 200
+            [noted] = [event for event in mirror.events() if event["kind"] == "route_refused" and dict(event["detail"])["rule"] == rule]
+            assert dict(noted["detail"])["decision"] == said["decision"]
+        assert "never fetched" in mirror.get("/nobody/asked/resolve/main/config.json").json()["detail"]
         assert take(mirror, sender.folder / "policy-2.tar")[1]["refused"] == []
         assert mirror.get("/pypi/simple/acme-attested/").status == 200
 
@@ -176,9 +191,21 @@ def test_a_recall_is_in_force_before_anything_else(sender, tmp_path):
         assert mirror.get("/datasets/acme/reviews/resolve/main/data/train.csv").status == 200
         mirror.stop()
         mirror.start()
+        answer = mirror.get("/acme/tiny-bert/resolve/main/config.json")
+        said = answer.json()
+        day = datetime.now(UTC).date()
+        assert (answer.status, said["rule"]) == (451, "recall-hq-recall-1")
+        assert re.search(rf"an order came in \(withdrawn by hq, \S+, with bundle recall 1 of {day}\)", said["reason"])
+        assert said["reason"] in said["detail"]
+        assert said["reason"] in mirror.get(said["instance"], headers={"Accept": "text/html"}).body.decode()
+        listed = json.loads(mirror.command("bundle", "recalls", "--json").stdout)["recalls"]
+        assert [(one["recall"], one["artifacts"], one["legal"]) for one in listed] == [("recall-hq-recall-1", ["acme/tiny-bert"], True)]
+        assert "no recall of this name" in mirror.command("bundle", "lift", "recall-hq-recall-2", "--reason", "x", check=False).stderr
         assert mirror.get("/acme/tiny-bert/resolve/main/config.json").status == 451
-        [file] = (mirror.folder / "data" / "bundles" / "recalled").glob("*.json")
-        file.unlink()  # how it is lifted; the same recall does not come back by itself
+        mirror.command("bundle", "lift", "recall-hq-recall-1", "--reason", "the order was set aside")
+        assert json.loads(mirror.command("bundle", "recalls", "--json").stdout)["recalls"] == []
+        [event] = [one for one in mirror.events() if one["kind"] == "bundle" and dict(one["detail"])["outcome"] == "lifted"]
+        assert (event["subject"], dict(event["detail"])["reason"]) == ("recall 1", "the order was set aside")
         until(lambda: mirror.get("/acme/tiny-bert/resolve/main/config.json").status == 200)
         assert "was imported already" in refuse(mirror, sender.folder / "recall.tar")
 

@@ -112,7 +112,7 @@ def test_options_that_mean_nothing_together(hq):
     """Options of a recall with content, those that narrow nothing, and two ways at once are an error that makes no bundle."""
     for wrong in (
         ["small.yaml", "--all"], ["--all", "--ancestors"], ["--all", "--origin", "US"], ["small.yaml", "--reason", "x"], ["small.yaml", "--publisher", "globex", "--reason", "x"],
-        ["--recall", "acme/*", "--reason", "x", "--model", "acme/tiny-bert"], [],
+        ["--recall", "acme/*", "--reason", "x", "--model", "acme/tiny-bert"], ["--recall", "*", "--reason", "x"], ["small.yaml", "--yes"], [],
     ):
         assert hq.command("bundle", "export", "-o", str(hq.folder / "none.tar"), *wrong, check=False).returncode == 2, wrong
     assert not (hq.folder / "none.tar").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from mirror.core.actor import Actor
-from mirror.core.facts import Fact, Facts
+from mirror.core.facts import Ancestor, Fact, Facts
 from mirror.core.purl import parse_loose
 from mirror.policy.compile import compile_policy
 from mirror.policy.epoch import Epoch
@@ -15,8 +15,9 @@ from tests.policy.builders import CATALOGUE, LINEAGE, LISTS, NOW
 GIB = 1 << 30
 
 
-def profile(name, *, task="text-generation", size=8 * GIB, licence="mit", weights=None):
-    facts = Facts(license=Fact((licence,) if licence else None, "card", "D"), size=Fact(0, "hub"), ancestors=Fact((), "card"))
+def profile(name, *, task="text-generation", size=8 * GIB, licence="mit", weights=None, sources=()):
+    edges = tuple(Ancestor(parse_loose(one).project, parse_loose(name).project, "merge", "declared", 10_000, 1) for one in sources)
+    facts = Facts(license=Fact((licence,) if licence else None, "card", "D"), size=Fact(0, "hub"), ancestors=Fact(edges, "card"))
     whole = parse_loose(f"{name}@{'a' * 40}")
     part = parse_loose(f"{name}@{'a' * 40}#{weights or 'model.safetensors'}")
     return Profile(task, size, ((whole, facts), (part, facts)))
@@ -69,3 +70,16 @@ def test_no_more_than_a_few_and_nothing_without_a_task():
     many = [profile(f"acme/m{number}") for number in range(20)]
     assert len(offered(*many)) == MOST
     assert offered(*many, refused=profile("umbrella/x", task="")) == ()
+
+
+def test_nothing_is_offered_that_is_made_of_what_is_refused():
+    """A descendant of the refused project, or of what a recall or an emergency deny names, is not offered, the rule's own suggestion neither; a child of another denied project is."""
+    rules = [
+        {"id": "recall-hq-lab-3", "when": {"artifact": ["globex/*"]}, "effect": "deny"},
+        {"id": "house", "when": {"artifact": ["soylent/*"]}, "effect": "deny"},
+    ]
+    held = (
+        profile("acme/merge", sources=["initech/other", "Umbrella/X"]), profile("acme/quant", sources=["globex/solid"]),
+        profile("acme/own", sources=["initech/other"]), profile("acme/green", sources=["soylent/base"]),
+    )  # fmt: skip
+    assert names(offered(*held, rules=rules, suggested=("acme/merge",))) == ["acme/own", "acme/green"]

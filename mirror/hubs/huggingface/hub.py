@@ -13,6 +13,7 @@ from mirror.core.errors import HubSaysNo, MirrorError, UpstreamError, UpstreamGa
 from mirror.core.facts import Fact, Facts
 from mirror.core.nouns import HUGGINGFACE, Artifact, Kind, Project
 from mirror.core.ports import Ask, Source, Upstream
+from mirror.core.purl import parse_artifact
 from mirror.hubs.huggingface.access import Access
 from mirror.hubs.huggingface.ancestry import Ancestry
 from mirror.hubs.huggingface.derived import DerivedRoutes
@@ -28,13 +29,14 @@ from mirror.hubs.huggingface.paths import Repo
 from mirror.hubs.huggingface.profile import profile_of
 from mirror.hubs.huggingface.refused import RefusedRoutes
 from mirror.hubs.huggingface.registry import RegistryRoutes
-from mirror.hubs.huggingface.replies import dressed, failure, policy_refusal, warning_of
+from mirror.hubs.huggingface.replies import dressed, failure, message_headers, policy_refusal, topic, warning_of
 from mirror.hubs.huggingface.rewrite import paging_links
 from mirror.hubs.huggingface.routes import Handlers, table, viewer_table
 from mirror.hubs.huggingface.scans import Scans
 from mirror.hubs.huggingface.viewer import ViewerRoutes
 from mirror.hubs.huggingface.views import ViewRoutes
 from mirror.hubs.huggingface.xet_facade import XetRoutes
+from mirror.reply.turned_away import answer, refused_at_import, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -245,7 +247,17 @@ class HuggingFaceHub:
         if isinstance(error, HubSaysNo) and not (error.code or error.message):
             # The hub gives its reasons; where it sends us for the bytes does not. That is a fault, and nobody's right.
             error = UpstreamGarbage(self.options.upstream, f"answered {error.status} without a reason")
+        if self.gateway.offline and (away := await self._turned_away(call, error)) is not None:
+            return dressed(call, away)
         return dressed(call, failure(call, error))
+
+    async def _turned_away(self, call: Call, error: MirrorError) -> web.Response | None:
+        """The refusal of what an import refused; None where none did."""
+        away = await refused_at_import(call, self.gateway, error)
+        if away is None:
+            return None
+        about = topic(away.rule, parse_artifact(away.artifact).project)
+        return answer(call, away, self.gateway, message_headers(sentence(away, self.gateway), about, "GatedRepo"))
 
     async def unknown(self, call: Call) -> web.StreamResponse:
         """See `reply.routing.Dialect.unknown`."""

@@ -53,6 +53,7 @@ from mirror.reply.again import hit_headers, small_hit
 from mirror.reply.body import respond
 from mirror.reply.refusal import COME_BACK, come_back, problem, refuse
 from mirror.reply.routing import Call, Handling, Route, route
+from mirror.reply.turned_away import answer, refused_at_import
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -324,6 +325,8 @@ class PypiDialect:
             return problem(error.status, f"Withheld by {self._hub.settings.called}", error.message, reason=error.message)
         if isinstance(error, Malformed):
             return problem(error.status, "Malformed request", error.message)
+        if (away := await refused_at_import(call, self._gateway, error)) is not None:
+            return answer(call, away, self._gateway)
         status, title, wait = _standing(error)
         headers = (come_back(wait),) if wait else ()
         said = f"{error} was never fetched by this mirror, and it is offline." if isinstance(error, NotHere) else str(error)

@@ -34,15 +34,19 @@ REFUSING = 'version: 1\nrules: [{id: gone, when: {artifact: ["soylent/*"]}, effe
 
 
 async def test_a_refusal_offers_what_anybody_may_see_and_was_served_here(tmp_path):
-    """What was permitted here before is offered for the same task, with its reason, in sentence, body and record; what is gated is not."""
+    """What was permitted here before is offered for the same task, with its reason, in sentence, body and record; not what is gated, what the hub keeps from here, nor what is made of the refused thing."""
     hub = StandInHub()
     extra = {"pipeline_tag": "fill-mask"}
     for name in ("soylent/x", "acme/free", "acme/gated"):
         hub.add_repo("model", name, {"config.json": b"{}", "a.safetensors": b"abc" * 1000}, extra=extra, gated="auto" if "gated" in name else False, tags=["license:mit"])
+    card = b"---\nbase_model: [acme/middle]\n---\n"
+    hub.add_repo("model", "acme/child", {"config.json": b"{}", "README.md": card, "a.safetensors": b"abc" * 1000}, extra=extra, card={"base_model": ["acme/middle"]})
+    hub.add_repo("model", "acme/middle", {"config.json": b"{}"}, card={"base_model": ["soylent/x"]})
+    hub.add_repo("model", "acme/kept", {"config.json": b"{}", "a.safetensors": b"abc" * 1000}, extra=extra, region_block=["US"])
     with running_hub(hub):
         async with mirror_of(hub, tmp_path / "m", REFUSING) as mirror:
             substitutes = mirror.gateway.offer_substitutes(mirror.gateway.grants)
-            for name in ("acme/free", "acme/gated"):
+            for name in ("acme/free", "acme/gated", "acme/child", "acme/kept"):
                 await mirror.get(f"/{name}/resolve/main/config.json")
             await catch_up(mirror.folder / "ledger", mirror.gateway.grants)
             reply = await mirror.get("/soylent/x/resolve/main/config.json")
