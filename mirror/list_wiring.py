@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 Note = Callable[[str, str, Mapping[str, object]], None]
 
 
-def list_watch_of(config: Config, clock: Clock) -> ListWatch:
-    """What refreshes the configured lists of this installation."""
+def list_watch_of(config: Config, clock: Clock, editions: EditionStore | None = None) -> ListWatch:
+    """What refreshes the configured lists of this installation, whose editions lie in `editions` (None: with its data)."""
     offline = config.network == "offline"
-    return ListWatch(config.lists, store_of(config.data), partial(_way, config), clock.now, offline=offline)
+    return ListWatch(config.lists, editions or store_of(config.data), partial(_way, config), clock.now, offline=offline)
 
 
 def _way(config: Config, name: str) -> Upstream:

@@ -274,10 +274,10 @@ def addresses(config: Config) -> Iterator[tuple[str, int]]:
         yield host.strip("[]"), int(port)
 
 
-def rulebook_of(config: Config, clock: SystemClock) -> Rulebook:
-    """The rules in force. Raises `InputError` with every problem of every file."""
+def rulebook_of(config: Config, clock: SystemClock, editions: EditionStore | None = None) -> Rulebook:
+    """The rules in force, with lists from `editions` (None: the installation's). Raises `InputError` with every problem of every file."""
     groups, approvals = config.clients.groups, approvals_of(config, clock)
-    sources = RuleSources(config.policy.path, config.catalogue, config.lists, groups, approvals, store_of(config.data), FindingBook(), pack_condition(config))
+    sources = RuleSources(config.policy.path, config.catalogue, config.lists, groups, approvals, editions or store_of(config.data), FindingBook(), pack_condition(config))
     found = Rulebook(sources, clock.now)
     found.beside = clock.alarms
     return found

@@ -18,11 +18,12 @@ from yarl import URL
 
 from mirror import __version__
 from mirror.bundle.plan import PREFERENCE, State, WantedFile
+from mirror.core.decision import OWN_AGENT
 from mirror.core.http import parse_content_range
 from mirror.core.tokens import PREFIX
 from mirror.decode import parse_json
 
-_AGENT: Final = f"entrepot-sync/{__version__}"
+_AGENT: Final = f"{OWN_AGENT}{__version__}"
 #: Seconds without a byte after which a connection is given up: well above all that the mirror lets clients wait.
 _SILENCE: Final = 60.0
 #: Longest wait between two attempts, in seconds, whatever Retry-After says: the mirror never says more (reply.refusal).

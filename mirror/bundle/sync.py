@@ -321,7 +321,7 @@ class Sync:
         self.report.unpinned = len(changes.put) + len(changes.drop)
 
     async def _each(self, things: Sequence[Any], work: Callable[[Any], Awaitable[T]]) -> list[T]:
-        """`work` on all of them, `jobs` at once, in their order."""
+        """`work` on all of them, `jobs` at once, in their order. An audience that has gone (`| head`) ends all of it."""
         found: list[Any] = [None] * len(things)
         left = iter(enumerate(things))
 
@@ -334,6 +334,6 @@ class Sync:
                 for _ in range(min(self._manner.jobs, len(things))):
                     group.create_task(worker())
         except ExceptionGroup as failed:
-            known = [error for error in failed.exceptions if isinstance(error, MirrorError)]
+            known = [error for error in failed.exceptions if isinstance(error, (MirrorError, OSError))]
             raise (known[0] if known else failed) from None
         return found

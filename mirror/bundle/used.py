@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mirror.bundle.plan import WantedFile, repository_file
 from mirror.bundle.wants import RepoWant
+from mirror.core.facts import Ancestor
 from mirror.core.nouns import HUGGINGFACE, Artifact, Kind, Project
 from mirror.hubs.huggingface.paths import is_commit
 
@@ -48,3 +50,16 @@ def preserved(rows: Iterable[Used]) -> tuple[tuple[tuple[Kind, RepoWant], ...], 
 def used_files(used: Used) -> tuple[WantedFile, ...]:
     """The files of a revision on Hugging Face, each with a pin of its own."""
     return tuple(repository_file(Artifact(used.project, used.revision, path)) for path in used.paths or ())
+
+
+def walk_of(project: Project, info: Any) -> tuple[Ancestor, ...]:
+    """What the page `info` (asked `WITH_ANCESTORS`) says that `project` was made from, nearest first; publishers are not filled in."""
+    found: list[Ancestor] = []
+    depths = {project.name.casefold(): 0}
+    for row in info.get("ancestors", ()) if isinstance(info, dict) else ():
+        parent, child = (Project(HUGGINGFACE, Kind.MODEL, str(row[end]), project.hub) for end in ("id", "of"))
+        depth = depths.get(child.name.casefold(), 0) + 1
+        depths.setdefault(parent.name.casefold(), depth)
+        how = (str(row["relation"]), str(row["evidence"]), int(row["confidence"]), depth)
+        found.append(Ancestor(parent, child, *how, missing=str(row.get("missing") or "")))
+    return tuple(found)

@@ -87,16 +87,26 @@ class Wants:
 
 def parse(text: str, source: str) -> Wants:
     """The wants in a YAML text. Raises `InputError` with every problem and its place."""
-    wants = decode(Wants, load_yaml(text, source), source)
+    wants = read(text, source)
     check(wants, source)
     return wants
 
 
+def read(text: str, source: str) -> Wants:
+    """The wants in a YAML text, whatever they mean (`faults`). Raises `InputError` for what has not their form."""
+    return decode(Wants, load_yaml(text, source), source)
+
+
 def check(wants: Wants, source: str) -> None:
     """Raises `InputError` with everything in `wants` that cannot be meant."""
-    problems = [Problem(source, place, message) for place, message in _faults(wants)]
+    problems = faults(wants, source)
     if problems:
         raise InputError(problems)
+
+
+def faults(wants: Wants, source: str) -> list[Problem]:
+    """Everything in `wants` that cannot be meant, with its place."""
+    return [Problem(source, place, message) for place, message in _faults(wants)]
 
 
 def repo_of(kind: Kind, want: RepoWant) -> Repo:

@@ -87,7 +87,7 @@ def _state(here: Place) -> _State:
     path = config.policy.path
     if not approvals.sources.signed or path is None:
         raise InputError([Problem("policy.activation", "", "is 'immediate': a sound policy is in force without signatures")])
-    policy = load_epoch(path, config.catalogue, config.lists, load_one=previews(config.data)).policy
+    policy = load_epoch(path, config.catalogue, config.lists, load_one=previews(config.data, offline=config.network == "offline")).policy
     beside, newest = signature_of(path), approvals.newest()
     pending, number = None, newest["number"] if newest else 0
     if beside.exists() or beside.is_symlink():

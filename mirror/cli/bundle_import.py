@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from mirror.core.nouns import Blob
     from mirror.index.sql import SqlIndex
     from mirror.keeper.bundle_desk import AskedBundles
+    from mirror.lists.editions import EditionStore
     from mirror.policy.epoch import Epoch
 
 _SHOWN: Final = 50
@@ -83,18 +86,51 @@ async def _import(config: Config, path: Path, receipt_path: Path | None, *, dry_
             return await _given(config, bundle, bundle.owed, receipt_path or _beside(path), as_json=as_json)
         if not dry_run:
             await lists_received(config, bundle, clock, lacking=True)  # no mirror starts without an edition of each of its lists
+        elif _first(config):
+            return await _rehearsed(config, bundle, clock, as_json=as_json)
         async with owner_desk(config) as desk, _ground(config, clock) as (index, epoch):
             await _recalled(config, bundle, clock, dry_run=dry_run)
             await learn_bodies(config, bundle, index)
             found = await judged(config, bundle, index, epoch, clock)
             wanted = await asyncio.to_thread(demand, config, bundle, found.taken)
             if dry_run:
-                _say(bundle, _Came(len(found.taken), sum(blob.size for blob in wanted), found.refused), None, as_json=as_json)
-                return 1 if found.refused else 0
+                return _would(bundle, found, wanted, as_json=as_json)
             receipt, where = await _taken(config, bundle, found, wanted, index, clock, desk, receipt_path or _beside(path))
     finally:
         await asyncio.to_thread(bundle.reader.close)
     return _done(config, bundle, receipt, where, as_json=as_json)
+
+
+def _first(config: Config) -> bool:
+    """Whether no mirror can be started here yet, because a list that is fetched has no edition."""
+    from mirror.lists.editions import store_of
+    from mirror.lists.official import fetched
+
+    store = store_of(config.data)
+    return any(fetched(row) and store.current(name, row) is None for name, row in config.lists.items())
+
+
+async def _rehearsed(config: Config, bundle: Opened, clock: SystemClock, *, as_json: bool) -> int:
+    """The dry run of an import whose bundle brings the first editions of lists: judged by these, which lie aside as long as it takes."""
+    from mirror.cli.bundle_incoming import demand, judged, learn_bodies, lists_received
+    from mirror.lists.editions import store_of
+
+    config.data.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="rehearsal-", dir=config.data) as aside:
+        editions = store_of(Path(aside))
+        if (config.data / "lists").is_dir():
+            shutil.copytree(config.data / "lists", Path(aside) / "lists")
+        await lists_received(config, bundle, clock, lacking=True, editions=editions)
+        async with _ground(config, clock, editions) as (index, epoch):
+            await learn_bodies(config, bundle, index)
+            found = await judged(config, bundle, index, epoch, clock)
+            return _would(bundle, found, await asyncio.to_thread(demand, config, bundle, found.taken), as_json=as_json)
+
+
+def _would(bundle: Opened, found: Judged, wanted: list[Blob], *, as_json: bool) -> int:
+    """The last step of a dry run."""
+    _say(bundle, _Came(len(found.taken), sum(blob.size for blob in wanted), found.refused), None, as_json=as_json)
+    return 1 if found.refused else 0
 
 
 async def _given(config: Config, bundle: Opened, signed: bytes, where: Path, *, as_json: bool) -> int:
@@ -213,15 +249,15 @@ async def _desk(config: Config) -> AsyncIterator[AskedBundles]:
 
 
 @asynccontextmanager
-async def _ground(config: Config, clock: SystemClock) -> AsyncIterator[tuple[SqlIndex, Epoch]]:
-    """The index, and the rules in force."""
+async def _ground(config: Config, clock: SystemClock, editions: EditionStore | None = None) -> AsyncIterator[tuple[SqlIndex, Epoch]]:
+    """The index, and the rules in force (with lists from `editions`, where these are given)."""
     from mirror.index.sql import SqlIndex
     from mirror.screen_wiring import findings_ready
     from mirror.wiring import rulebook_of
 
     index = await SqlIndex.open(config.database.reveal() if config.database else None, config.data)
     try:
-        rulebook = rulebook_of(config, clock)
+        rulebook = rulebook_of(config, clock, editions)
         await findings_ready(rulebook, index, None, clock)
         yield index, rulebook.current
     finally:

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from mirror.core.facts import Facts
     from mirror.index.bulk import Stored
     from mirror.index.sql import SqlIndex
+    from mirror.lists.editions import EditionStore
     from mirror.policy.epoch import Epoch
 
 #: Bytes of contents that are read at once: some millions of rows.
@@ -382,18 +383,19 @@ def imported_event(bundle: Opened, receipt: Receipt, lists: Mapping[str, str], p
     return Event(EventKind.BUNDLE, receipt.at, Actor("mirror"), subject=f"{receipt.name} {receipt.number}", detail=tuple(sorted(detail.items())))
 
 
-async def lists_received(config: Config, bundle: Opened, clock: SystemClock, *, lacking: bool = False) -> dict[str, str]:
+async def lists_received(config: Config, bundle: Opened, clock: SystemClock, *, lacking: bool = False, editions: EditionStore | None = None) -> dict[str, str]:
     """Weigh the editions of lists that it brings against our guards, as if their source had been asked when the sender's was.
 
     Only of lists that are fetched here, from wherever: one that lies in a file is the receiver's own. With `lacking` only those of
-    which there is no edition yet. What became of each, for the record. Raises `BundleFault`, `OSError`.
+    which there is no edition yet; into `editions` where these are given. What became of each, for the record. Raises `BundleFault`, `OSError`.
     """
     from mirror.list_wiring import list_watch_of
     from mirror.lists.editions import store_of
     from mirror.lists.material import Part as ListPart
     from mirror.lists.official import fetched
 
-    watch, store, told = list_watch_of(config, clock), store_of(config.data), dict[str, str]()
+    store, told = editions or store_of(config.data), dict[str, str]()
+    watch = list_watch_of(config, clock, store)
     for row in (row for row in bundle.rows if isinstance(row, ListRow)):
         ours = config.lists.get(row.name)
         if ours is None or ours.loader != row.loader or not fetched(ours):

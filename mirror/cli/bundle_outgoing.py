@@ -147,6 +147,7 @@ async def wanted_by(here: Ground, wanted: Wanted, heard: Heard) -> Mapping[tuple
     """
     from mirror.bundle.resolve import find_uv, resolve
     from mirror.bundle.sync import Manner, Sync
+    from mirror.cli.sync_origin import descended
     from mirror.cli.sync_wants import demand
 
     demand(here.mirror, wanted)
@@ -155,6 +156,7 @@ async def wanted_by(here: Ground, wanted: Wanted, heard: Heard) -> Mapping[tuple
         here.client, lambda closure: resolve(uv, here.mirror.index or "", closure), here.mirror.origins, Manner(wanted.wants.name, here.jobs), heard,
         lambda: datetime.now(UTC), here.mirror.index,
     )  # fmt: skip
+    wanted, _ = await descended(here.client, wanted, heard.note)
     repositories = [*wanted.wants.repositories(), *wanted.repositories]
     await sync.run(repositories, wanted.closures, wanted.locked, wanted.used)
     revisions: dict[tuple[str, str], set[str]] = {}

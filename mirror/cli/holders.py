@@ -69,7 +69,7 @@ def epoch_in_force(path: Path | None) -> Epoch:
     from mirror.proxy.rulebook import load_epoch
 
     config = configuration.load(path, os.environ)
-    return in_force(path, load_epoch(config.policy.path, config.catalogue, config.lists, load_one=previews(config.data)))
+    return in_force(path, load_epoch(config.policy.path, config.catalogue, config.lists, load_one=previews(config.data, offline=config.network == "offline")))
 
 
 def _named(text: str) -> Callable[[Judged], bool]:

@@ -57,7 +57,8 @@ def epoch_of(config_path: Path | None, path: Path | None) -> Epoch:
         raise InputError([Problem(str(path), "", "no such file or folder")])
     groups = None if loaded.file is None else loaded.clients.groups  # without a configuration nobody knows the groups
     try:
-        return load_epoch(path if path is not None else loaded.policy.path, loaded.catalogue, loaded.lists, load_one=previews(loaded.data, kept_out), groups=groups)
+        load_one = previews(loaded.data, kept_out, offline=loaded.network == "offline")
+        return load_epoch(path if path is not None else loaded.policy.path, loaded.catalogue, loaded.lists, load_one=load_one, groups=groups)
     except InputError as error:
         first = error.problems[0]
         if all(isinstance(problem, FailedTest) for problem in error.problems) and isinstance(first, FailedTest) and first.whole:

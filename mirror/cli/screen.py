@@ -335,7 +335,7 @@ async def against(path: Path | None, chosen: Sequence[str]) -> Here:
     unknown = [Problem("--list", "", f"{name!r} is not among {', '.join(config.lists)}") for name in chosen if name not in config.lists]
     if unknown:
         raise InputError(unknown)
-    load_one = previews(config.data, kept_out)
+    load_one = previews(config.data, kept_out, offline=config.network == "offline")
     base = config.file.resolve().parent if config.file else Path.cwd()
     everything, recorded = await _findings(config)
     reviewed: Reviewed | None = Reviewed([one for one in everything if one.id in recorded]) or None

@@ -60,13 +60,13 @@ class Place:
 
         config = self.config
         try:
-            found = load_epoch(config.policy.path, config.catalogue, config.lists, load_one=previews(config.data))
+            found = load_epoch(config.policy.path, config.catalogue, config.lists, load_one=previews(config.data, offline=config.network == "offline"))
             self.approvals.demand(found.policy)
         except InputError:
             kept = self.approvals.last_good()
             if kept is None:
                 raise
-            return load_epoch(kept, config.catalogue, config.lists, load_one=previews(config.data))
+            return load_epoch(kept, config.catalogue, config.lists, load_one=previews(config.data, offline=config.network == "offline"))
         return found
 
 

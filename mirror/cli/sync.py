@@ -100,6 +100,7 @@ async def _synced(
     from mirror.bundle.fetch import Client, session
     from mirror.bundle.resolve import resolve
     from mirror.bundle.sync import Manner, Sync
+    from mirror.cli.sync_origin import descended
 
     async with session(options.jobs) as connections:
         client = Client(connections, mirror.address, options.token, options.retries)
@@ -108,9 +109,12 @@ async def _synced(
             client, lambda closure: resolve(uv, mirror.index or "", closure), mirror.origins, manner, display, lambda: datetime.now(UTC),
             mirror.index,
         )  # fmt: skip
-        repositories = [*wanted.wants.repositories(), *wanted.repositories]
-        running = asyncio.ensure_future(sync.run(repositories, wanted.closures, wanted.locked, wanted.used))
-        interrupted = await _until_signal(running)
+
+        async def whole() -> None:
+            asked, display.left_out = await descended(client, wanted, display.note)
+            await sync.run([*asked.wants.repositories(), *asked.repositories], asked.closures, asked.locked, asked.used)
+
+        interrupted = await _until_signal(asyncio.ensure_future(whole()))
     return sync.report, interrupted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Self
 
@@ -28,6 +29,8 @@ class Display:
         self._began = self._said = time.monotonic()
         self._total = self._came = self._files = self._settled = 0
         self._bar: Progress | None = None
+        #: How many revisions `--origin` left out for want of knowledge, by what is not known (`sync_origin.descended`).
+        self.left_out: Mapping[str, int] = {}
         self._shared = sys.stdout.isatty()  # with the bar, which then has to let lines through above itself
         if sys.stderr.isatty() and not as_json:
             columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
@@ -94,7 +97,7 @@ class Display:
         self.__exit__(None, None, None)
         counts = report.counts()
         if self._as_json:
-            last = {"counts": counts, "pinned": report.pinned, "unpinned": report.unpinned, "interrupted": interrupted, "mirror": where}
+            last = {"counts": counts, "pinned": report.pinned, "unpinned": report.unpinned, "interrupted": interrupted, "mirror": where, **self.left_out}
             self._print(json.dumps({"summary": last}))
             return
         said = [f"{row['count']} {state}" + (f" ({readable(row['bytes'])})" if row["bytes"] else "") for state, row in counts.items()]

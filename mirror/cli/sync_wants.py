@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from mirror.bundle.wants import PackageWant, RepoWant, Wants, check, parse
+from mirror.bundle.wants import PackageWant, RepoWant, Wants, faults, read
 from mirror.core.errors import InputError, Problem
 from mirror.core.nouns import HUGGINGFACE
 from mirror.decode import MAX_BYTES
 
 if TYPE_CHECKING:
-    from mirror.bundle.locks import Choice
+    from mirror.bundle.locks import Choice, Lock
+    from mirror.bundle.requirements import Requirements
     from mirror.bundle.resolve import Closure
     from mirror.bundle.used import Used
     from mirror.cli.sync_mirror import Reached
+    from mirror.cli.sync_origin import Narrowed
     from mirror.cli.sync_used import Question
     from mirror.config import Config
     from mirror.core.nouns import Kind
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 _COMMAND_LINE: Final = "command line"
 _PATH: Final = click.Path(path_type=Path, dir_okay=False)
+#: Files that were read, by kind (requirements, lock) and path.
+_Files = Mapping[tuple[str, str], "Requirements | Lock"]
 _MANY: Final[dict[str, Any]] = {"multiple": True}
 #: The options that name what is wanted, the same for every command that takes them; `--publisher` is each command's own.
 _OPTIONS: Final = (
@@ -52,13 +56,17 @@ KEYS: Final = (*_NAMING, "allow", "ignore", "ancestors", "origins", "preserve", 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Everything that this run is to see to: the wants, read; and what was used, as whole `repositories` or by file."""
+    """Everything that this run is to see to: the wants, read; and what was used, as whole `repositories` or by file.
+
+    `narrowed` is what `--origin` leaves out of that as far as the ledger tells; `sync_origin.descended` asks today's lineage.
+    """
 
     wants: Wants
     closures: Sequence[Closure]
     locked: Sequence[Choice]
     repositories: Sequence[tuple[Kind, RepoWant]] = ()
     used: Sequence[Used] = ()
+    narrowed: Narrowed | None = None
 
     @property
     def of_hub(self) -> bool:
@@ -84,30 +92,54 @@ def named(given: Mapping[str, Any]) -> bool:
 
 
 def wanted_of(path: Path | None, given: dict[str, Any]) -> Wanted:
-    """The wants of file and command line together, read; what was used is for `with_past`. Raises `InputError`."""
-    wants = _wants(path, given)
-    return Wanted(wants, list(_closures(wants)), _locked(wants))
+    """The wants of file and command line together, read; what was used is for `with_past`.
 
-
-def _wants(path: Path | None, given: dict[str, Any]) -> Wants:
-    """The wants of file and command line together; the file's paths begin at its folder. Raises `InputError`."""
+    The file's paths begin at its folder. Raises `InputError` with every problem of the list, of the options and of the files that they name.
+    """
     from_line = _from_command_line(given)
-    if path is None:
-        wants = from_line
-    else:
-        wants = parse(_text(path), str(path))
-        if from_line != Wants(1):
-            check(from_line, _COMMAND_LINE)
-        wants = replace(
-            wants, models=wants.models + from_line.models, datasets=wants.datasets + from_line.datasets, spaces=wants.spaces + from_line.spaces,
-            packages=tuple(_located(row, path.parent) for row in wants.packages) + from_line.packages,
-        )  # fmt: skip
+    listed = None if path is None else read(_text(path), str(path))
     usual = f"used {given['span']}" if given["span"] else _COMMAND_LINE
-    name = given["name"] or wants.name or (usual if path is None else re.sub(r"[^A-Za-z0-9 ._-]", "_", path.stem)[:100])
-    wants = replace(wants, name=name)
-    if path is not None or not given["span"] or from_line != Wants(1):
-        check(wants, str(path or _COMMAND_LINE))
-    return wants
+    stem = usual if path is None else re.sub(r"[^A-Za-z0-9 ._-]", "_", path.stem)[:100]
+    name = given["name"] or (listed.name if listed is not None else "") or stem
+    rows = [(row, "") for row in from_line.packages]
+    problems: list[Problem] = []
+    if listed is None:
+        wants = replace(from_line, name=name)
+        problems += faults(wants, _COMMAND_LINE) if from_line != Wants(1) or not given["span"] else []
+    else:
+        problems += faults(replace(listed, name=name), str(path)) + (faults(from_line, _COMMAND_LINE) if from_line != Wants(1) else [])
+        base = path.parent if path is not None else Path()
+        rows = [*((_located(row, base), f"packages[{index}]") for index, row in enumerate(listed.packages)), *rows]
+        wants = replace(
+            listed, name=name, models=listed.models + from_line.models, datasets=listed.datasets + from_line.datasets,
+            spaces=listed.spaces + from_line.spaces, packages=tuple(row for row, _ in rows),
+        )  # fmt: skip
+    files = _files(rows, str(path), problems)
+    if problems:
+        raise InputError(problems)
+    return Wanted(wants, list(_closures(wants, files)), _locked(wants, files))
+
+
+def _files(rows: Iterable[tuple[PackageWant, str]], source: str, problems: list[Problem]) -> _Files:
+    """The files that `rows` name, read, by kind and path; what is wrong with them goes to `problems`, with the row of `source` that names what is not there."""
+    from mirror.bundle.locks import read_lock
+    from mirror.bundle.requirements import read_requirements
+
+    faulty = {problem.place for problem in problems if problem.source == source}
+    found: dict[tuple[str, str], Requirements | Lock] = {}
+    for row, place in rows:
+        for key, named in (("requirements", row.requirements), ("lock", row.lock)):
+            if named is None or (key, named) in found or f"{place}.{key}" in faulty:
+                continue
+            try:
+                if key == "lock":
+                    found[key, named] = read_lock(_text(Path(named)), named)
+                else:
+                    found[key, named] = read_requirements(Path(named), lambda path: path.read_text(encoding="utf-8"))
+            except InputError as error:
+                absent = bool(place) and not Path(named).is_file()
+                problems += [Problem(source, f"{place}.{key}", f"{one.source}: {one.message}") if absent else one for one in error.problems]
+    return found
 
 
 def _from_command_line(given: dict[str, Any]) -> Wants:
@@ -149,45 +181,31 @@ def _text(path: Path) -> str:
         raise InputError([Problem(str(path), f"byte {error.start}", "not UTF-8")]) from error
 
 
-def _closures(wants: Wants) -> Iterator[Closure]:
-    """What is to be resolved, for each Python and platform. Raises `InputError` with the problems of all requirements files."""
-    from mirror.bundle.requirements import Requirements, read_requirements
+def _closures(wants: Wants, files: _Files) -> Iterator[Closure]:
+    """What is to be resolved, for each Python and platform."""
+    from mirror.bundle.requirements import Requirements
     from mirror.bundle.resolve import Closure
 
-    problems: list[Problem] = []
     for row in wants.packages:
-        if row.lock is not None:
+        label = row.requirements or row.requirement
+        if label is None:
             continue
-        try:
-            if row.requirements is not None:
-                read, label = read_requirements(Path(row.requirements), lambda path: path.read_text(encoding="utf-8")), row.requirements
-            else:
-                read, label = Requirements([row.requirement or ""]), row.requirement or ""
-        except InputError as error:
-            problems += error.problems
-            continue
-        yield from (Closure(label, read, python, platform) for python in row.python or (None,) for platform in row.platforms or (None,))
-    if problems:
-        raise InputError(problems)
+        found = files.get(("requirements", label)) if row.requirements is not None else Requirements([label])
+        if isinstance(found, Requirements):
+            yield from (Closure(label, found, python, platform) for python in row.python or (None,) for platform in row.platforms or (None,))
 
 
-def _locked(wants: Wants) -> list[Choice]:
-    """What lock files name, for each Python and platform. Raises `InputError` with the problems of all of them."""
-    from mirror.bundle.locks import choose, read_lock
+def _locked(wants: Wants, files: _Files) -> list[Choice]:
+    """What lock files name, for each Python and platform."""
+    from mirror.bundle.locks import Lock, choose
     from mirror.bundle.targets import Target
 
-    problems: list[Problem] = []
     chosen: list[Choice] = []
     for row in wants.packages:
-        if row.lock is None:
-            continue
-        targets = [Target(python, platform) for python in row.python or (None,) for platform in row.platforms or (None,)]
-        try:
-            chosen += choose(read_lock(_text(Path(row.lock)), row.lock), targets if row.python or row.platforms else ())
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
+        lock = files.get(("lock", row.lock or ""))
+        if isinstance(lock, Lock):
+            targets = [Target(python, platform) for python in row.python or (None,) for platform in row.platforms or (None,)]
+            chosen += choose(lock, targets if row.python or row.platforms else ())
     return chosen
 
 
@@ -208,11 +226,10 @@ def with_past(wanted: Wanted, config_path: Path | None, config: Config, past: Qu
     from mirror.cli.owner import ledger_of
     from mirror.cli.sync_used import used
 
-    rows = used(config_path, ledger_of(config), past)
-    if whole:
-        repositories, releases = preserved(rows)
-        return replace(wanted, repositories=repositories, used=releases)
-    return replace(wanted, used=rows)
+    given = used(config_path, ledger_of(config), past)
+    narrowed = None if given.narrowed is None else replace(given.narrowed, whole=whole)
+    repositories, rows = preserved(given.rows) if whole else ((), given.rows)
+    return replace(wanted, repositories=repositories, used=rows, narrowed=narrowed)
 
 
 def demand(mirror: Reached, wanted: Wanted) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from mirror.core.actor import Actor
@@ -143,6 +143,10 @@ class Verdict:
         )
 
 
+#: How the requests of `mirror sync` and `mirror bundle export` begin to name themselves.
+OWN_AGENT: Final = "entrepot-sync/"
+
+
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
     """The request as recorded: no query secrets, no header but the user agent."""
@@ -151,6 +155,11 @@ class RequestInfo:
     method: str
     path: str
     user_agent: str
+
+    @property
+    def ours(self) -> bool:
+        """Whether a command of this product asked, to see what is here, and nobody who uses it."""
+        return self.user_agent.startswith(OWN_AGENT)
 
 
 @dataclass(frozen=True, slots=True)

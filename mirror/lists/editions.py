@@ -22,6 +22,7 @@ from mirror.durable import write_whole
 from mirror.lists.guards import read_guards, trips
 from mirror.lists.material import Part
 from mirror.lists.official import (
+    NONE_OFFLINE,
     ConfiguredList,
     Edition,
     ListSettings,
@@ -208,16 +209,19 @@ def in_force(store: EditionStore, name: str, row: ListSettings, previous: Screen
     return configured(name, row, replace(edition_of(name, row, store.parts(name, kept)), id=kept.edition))
 
 
-def previews(data: Path, kept_out: KeptOut = lambda _name, _problems: None) -> Callable[[str, ListSettings, ScreeningList | None], ScreeningList]:
+def previews(data: Path, kept_out: KeptOut = lambda _name, _problems: None, *, offline: bool = False) -> Callable[[str, ListSettings, ScreeningList | None], ScreeningList]:
     """Lists for a command that judges without a server, as one would judge by them.
 
     From their files as they are now; where these are kept out by a guard or cannot be read, the edition in force, and
-    `kept_out` is told why. A list that is fetched is as it is in force. Raises `InputError` where there is no edition at all.
+    `kept_out` is told why. A list that is fetched is as it is in force. Raises `InputError` where there is no edition at all; `offline`
+    says that none can be fetched.
     """
 
     def load_one(name: str, row: ListSettings, _previous: ScreeningList | None) -> ScreeningList:
         store = store_of(data)
         kept = store.current(name, row)
+        if kept is None and fetched(row) and offline:
+            raise InputError([Problem(f"lists.{name}", "source", NONE_OFFLINE)])
         if kept is None or fetched(row):
             return in_force(store, name, row)
         try:

@@ -198,6 +198,10 @@ def configured(name: str, row: ListSettings, edition: Edition) -> ConfiguredList
     return ConfiguredList(name, edition.id, edition.parsed, row, digest=edition.digest, content=edition.content)
 
 
+#: Why a list that is fetched has no edition where nothing is.
+NONE_OFFLINE: Final = "no edition is here yet, and the network is offline (network: offline): the first comes with a bundle"
+
+
 def read_edition(name: str, row: ListSettings) -> Edition:
     """The edition that lies in the list's files now. Raises `InputError`; a list that is fetched has none."""
     if fetched(row):

@@ -94,7 +94,8 @@ class Recorder:
         now = self._clock.now()
         # A page that leaves something out is served.
         status = status or (200 if kind is EventKind.STEERED else verdict.status)
-        key = (kind, status, actor.name, actor.address, actor.groups, actor.country, artifact.identity, epoch.number)
+        # Our own commands apart: what a client is given must not count as a repeat of what they looked at (`mirror sync --used`).
+        key = (kind, status, actor.name, actor.address, actor.groups, actor.country, artifact.identity, epoch.number, info.ours)
         while (known := self._same(key, verdict, now)) is not None:
             if known.ticket.is_durable or await _written(known.ticket):
                 self._tally(known.decision)

@@ -23,7 +23,7 @@ from mirror.core.ports import Upstream
 from mirror.lists.editions import EditionStore, Kept
 from mirror.lists.guards import read_guards, trips
 from mirror.lists.material import Part, read_file
-from mirror.lists.official import ListSettings, digest_of, edition_of, fetched, files_of, is_url
+from mirror.lists.official import NONE_OFFLINE, ListSettings, digest_of, edition_of, fetched, files_of, is_url
 from mirror.proxy.following import Looking, state_of
 from mirror.watch.fetching import Fetched, fetch
 
@@ -141,7 +141,8 @@ class ListWatch:
         row = self._lists[name]
         if self._offline and fetched(row):
             kept = await asyncio.to_thread(self._store.current, name, row)
-            return _outcome(name, "offline", kept, ["the network is offline (network: offline): nothing is fetched"])
+            said = "the network is offline (network: offline): nothing is fetched" if kept is not None else NONE_OFFLINE
+            return _outcome(name, "offline", kept, [said])
         try:
             got = await self._gathered(name, row)
         except (UpstreamError, InputError) as error:
@@ -230,8 +231,8 @@ class ListWatch:
         return "changed", self._store.adopt(name, row, edition, now, accepted=bool(problems)), ()
 
     def _later(self, wait: timedelta | None) -> datetime | None:
-        """When to look again: not all mirrors of the world at once."""
-        return None if wait is None else self._now() + wait * random.uniform(0.9, 1.1)  # noqa: S311 - not a secret
+        """When to look again: not all mirrors of the world at once, and one without a network never."""
+        return None if wait is None or self._offline else self._now() + wait * random.uniform(0.9, 1.1)  # noqa: S311 - not a secret
 
 
 def _say(outcome: Outcome) -> None:

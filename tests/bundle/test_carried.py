@@ -248,8 +248,13 @@ def test_lists_come_along_and_grow_old_by_signed_time(sender_with_list, tmp_path
     }  # fmt: skip
     lab = MirrorProcess(tmp_path / "lab", config, ALLOW_ALL)
     assert "house" in refused_start(lab)
+    refused = lab.command("policy", "check", check=False)
+    assert (refused.returncode, "the first comes with a bundle" in refused.stderr, "refresh" in refused.stderr) == (2, True, False), refused.stderr
+    tried = lab.command("bundle", "import", str(sender_with_list.folder / "lists.tar"), "--dry-run", check=False)
+    assert (tried.returncode, [one.name for one in (tmp_path / "lab" / "data").glob("lists/*/current")]) == (0, []), tried.stderr
     done = lab.command("bundle", "import", str(sender_with_list.folder / "lists.tar"), "--json", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "asked again" not in lab.command("list", "status", check=False).stdout
 
     def standing() -> tuple[str, bool]:
         report = lab.get("/-/health/ready").json()

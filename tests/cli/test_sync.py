@@ -211,8 +211,12 @@ def test_unusable_input(world):
     hub, _, mirror = world
     (mirror.folder / "bad.yaml").write_text("version: 1\nmodels: [{id: 'a b'}, {id: acme/x, revision: ''}]\npackages: [{}]\n")
     (mirror.folder / "past.txt").write_text("--extra-index-url https://umbrella.example/simple\nx @ https://umbrella.example/x.whl\n")
+    (mirror.folder / "files.yaml").write_text("version: 1\nmodels: [{id: 'a b'}]\npackages: [{lock: no.lock}, {requirements: no.txt}, {requirement: x, platforms: [amiga]}, {requirements: past.txt}]\n")
     asked = len(hub.requests)
+    there = ("models[0].id", "packages[0].lock: no.lock: No such file", "packages[1].requirements: no.txt: No such", "packages[2].platforms[0]: 'amiga'", "past.txt: line 2")
     for arguments, said in (
+        (("files.yaml",), there),
+        (("--requirement", "x", "--platform", "amiga"), ("packages[0].platforms[0]: 'amiga'",)),
         (("bad.yaml",), ("models[0].id", "models[1].revision", "packages[0]")),
         (("--requirements", "past.txt"), ("line 1", "line 2")),
         (("none.yaml",), ("none.yaml: No such file",)),
