@@ -46,14 +46,17 @@ Made {made}. Everything here is a plain file. You need Python 3.11 or newer with
    A Python without pip takes the one that lies in `wheels/`: `python3 wheels/pip-*.whl/pip install …`, with `--target` or in
    an environment that was made with `--without-pip`.
 
-4. **Set up.** `mirror init --profile lab` writes a configuration with `network: offline` and a policy of your own to start from.
-   Enrol the sender: put `sender.yaml` into a folder that `trust.verify` names.
+4. **Set up.** A configuration with `network: offline`, a policy of your own to start from, and the folder `senders`, which
+   `trust.verify` names. Enrol the sender, whose fingerprint you compared in step 1, by putting the card there:
+
+       /opt/mirror/bin/mirror init --profile lab --dir /opt/mirror/etc
+       cp sender.yaml /opt/mirror/etc/senders/sender.yaml
 
 5. **Take a bundle.**
 
        /opt/mirror/bin/mirror bundle verify /media/BUNDLE --key sender.yaml
-       /opt/mirror/bin/mirror bundle import /media/BUNDLE
-       /opt/mirror/bin/mirror serve
+       /opt/mirror/bin/mirror -c /opt/mirror/etc/mirror.yaml bundle import /media/BUNDLE
+       /opt/mirror/bin/mirror -c /opt/mirror/etc/mirror.yaml serve
 
 `docs/airgap.md` tells the rest: formats, media and data diodes, recalls, receipts, and what is refused.
 """

@@ -8,14 +8,16 @@ from pathlib import Path
 
 from mirror.bundle.hashing import CHUNK
 from mirror.bundle.layout import BundleReader
-from mirror.bundle.statement import Signer, Statement, signers
+from mirror.bundle.statement import Signer, Statement, digest_of, signers
+from mirror.core import dsse
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A bundle of which every byte is what `signers` signed for. `digest` names the bundle; `size` in bytes, of all parts."""
+    """A bundle of which every byte is what `signers` signed for. `digest` names the bundle, `stated` its statement (`statement.digest_of`); `size` in bytes, of all parts."""
 
     digest: str
+    stated: str
     statement: Statement
     signers: tuple[Signer, ...]
     parts: int
@@ -34,4 +36,8 @@ def verify(path: Path, keys: Mapping[str, Signer], revoked: Collection[str] = ()
             with reader.open(part) as file:
                 while file.readinto(buffer):  # type: ignore[attr-defined]
                     pass
-        return Verified(reader.digest, statement, signers(reader.envelope, keys), len(reader.parts), reader.size)
+        return Verified(reader.digest, _stated(reader), statement, signers(reader.envelope, keys), len(reader.parts), reader.size)
+
+
+def _stated(reader: BundleReader) -> str:
+    return digest_of(dsse.read(reader.envelope, "statement", len(reader.envelope)).payload)

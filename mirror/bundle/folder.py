@@ -37,6 +37,11 @@ class FolderWriter:
         self._place = self._draft
         self._ahead = Ahead(-1)
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The folder alone."""
+        return (self.first,)
+
     def has(self, hexadecimal: str, size: int) -> bool:
         """Whether an earlier try has left this blob here, whole."""
         path = self._blobs / hexadecimal

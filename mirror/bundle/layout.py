@@ -43,6 +43,8 @@ class _Target(Protocol):
 
     @property
     def first(self) -> Path: ...
+    @property
+    def places(self) -> tuple[Path, ...]: ...
     def begin(self, name: str, size: int) -> None: ...
     def write(self, data: bytes | memoryview) -> None: ...
     def end(self) -> None: ...
@@ -63,6 +65,8 @@ class BundleWriter:
         self._parts: dict[str, Part] = {}
         self._sealed: tuple[Part, ...] | None = None
         self._finished = self._spoilt = False
+        #: SHA-256 (hex) of the head manifest, once `finish` returned: the bundle's name, as `BundleReader.digest`.
+        self.digest = ""
         target.parent.mkdir(parents=True, exist_ok=True)
         self._folder = FolderWriter(target) if form is Form.DIRECTORY else None
         self._target: _Target = self._folder or TapeWriter(target, volume)
@@ -74,6 +78,11 @@ class BundleWriter:
     def place(self) -> Path:
         """What is there when all of the bundle is: the folder, the tar, the first volume."""
         return self._target.first
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """All that makes up the bundle, once `finish` returned: the folder, the tar, every volume in order."""
+        return self._target.places
 
     def add_file(self, part: Part, source: BinaryIO) -> None:
         """Copy a part. Raises `BundleFault` where `source` has not exactly its bytes; a part that is there is not copied again."""
@@ -126,6 +135,7 @@ class BundleWriter:
             self._target.write(data)
             self._target.end()
         self._target.finish(made.digest.hex[:32])
+        self.digest = made.digest.hex
         self._finished = True
 
     def __enter__(self) -> Self:

@@ -55,6 +55,7 @@ class Made:
 
     `files` are names of files that it tells of, as an import counts them; `parts` and `size` (bytes) all that it carries, as a
     verification counts them: each file's bytes once, pages, licence texts, and the contents. `whole`: bytes of a complete one.
+    `digest` is its statement's, `bundle` that of its head manifest (`statement.called`); `places` are the folder, the tar, or all volumes in order.
     """
 
     statement: Statement
@@ -63,6 +64,8 @@ class Made:
     parts: int
     size: int
     whole: int
+    bundle: str
+    places: tuple[Path, ...]
 
 
 def written(sender: Sender, found: Collection, before: tuple[int, Sequence[Row]] | None, carrier: Carrier) -> Made:
@@ -97,4 +100,4 @@ def written(sender: Sender, found: Collection, before: tuple[int, Sequence[Row]]
                 writer.finish(sign(signed, [sender.key]), created=sender.created)
     files = sum(isinstance(row, EntryRow) for row in new.rows)
     whole = contents.size + sum(found.parts[digest][0].size for digest in needed)
-    return Made(statement, digest_of(signed), files, len(new.fresh) + 1, size + contents.size, whole)
+    return Made(statement, digest_of(signed), files, len(new.fresh) + 1, size + contents.size, whole, writer.digest, writer.places)

@@ -80,7 +80,7 @@ def written_recall(sender: Sender, rows: Sequence[Withdrawn], carrier: Carrier) 
         # Who has what was sent before has it with this number too.
         with book.naming(statement, signed, () if last is None else last.rows, writer.place):
             writer.finish(sign(signed, [sender.key]), created=sender.created)
-    return Made(statement, digest_of(signed), 0, 1, 0, 0)
+    return Made(statement, digest_of(signed), 0, 1, 0, 0, writer.digest, writer.places)
 
 
 def applied(data: Path, statement: Statement, digest: str, by: str, now: datetime) -> Path | None:

@@ -102,6 +102,17 @@ def digest_of(payload: bytes) -> str:
     return sha256(payload).hexdigest()
 
 
+def called(statement: str, bundle: str) -> str:
+    """The line by which both ends tell a bundle apart: SHA-256 (hex) of its statement's payload and of its head manifest.
+
+    For the telephone the former modulo 10^20, in four groups of five digits: who compares these knows that both speak of the same
+    bundle; that nobody else made it, the signature says.
+    """
+    digits = f"{int(statement, 16) % 10**20:020d}"
+    spoken = " ".join(digits[at : at + 5] for at in range(0, 20, 5))
+    return f"statement sha256:{statement}, by telephone {spoken}; bundle sha256:{bundle}"
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 

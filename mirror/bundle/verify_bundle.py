@@ -311,7 +311,11 @@ def check(path: Path, keys: dict[str, bytes], revoked: set[str]) -> list[str]:
         lines += [f"withdraws {row['artifact']!a}: {row['reason']!a}" for row in one["withdrawn"]]
     except UNREADABLE as error:
         raise Wrong(f"its documents are not those of a bundle ({type(error).__name__}: {str(error)[:100]!a})") from None
-    lines.insert(1, f"{len(bundle.parts)} parts, {bundle.read()} bytes; bundle {bundle.digest}")
+    stated = hashlib.sha256(base64.b64decode(json.loads(bundle.envelope)["payload"])).hexdigest()
+    digits = f"{int(stated, 16) % 10**20:020d}"
+    spoken = " ".join(digits[at : at + 5] for at in range(0, 20, 5))
+    lines.insert(1, f"statement sha256:{stated}, by telephone {spoken}; bundle sha256:{bundle.digest}")
+    lines.insert(1, f"{len(bundle.parts)} parts, {bundle.read()} bytes")
     return lines + [f"signed by {key[:16]}, fingerprint {fingerprint(key)}" for key in by]
 
 

@@ -53,6 +53,13 @@ class TapeWriter:
         """What must not be there yet, and is there when all of it is."""
         return self._target if self._room is None else volume_path(self._target, 1)
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The archive, or its volumes in order."""
+        if self._room is None:
+            return (self._target,)
+        return tuple(volume_path(self._target, at) for at in range(1, len(self._drafts) + 1))
+
     def begin(self, name: str, size: int) -> None:
         """The next file; `size` bytes of it are to be written."""
         if self._free() < 2 * BLOCK:
@@ -91,16 +98,11 @@ class TapeWriter:
                     file.write(tape.written(Header(label, tape.LABEL, 0)))
                     file.flush()
                 os.fsync(file.fileno())
-        places = (
-            [self._target]
-            if self._room is None
-            else [volume_path(self._target, at) for at in range(1, len(self._drafts) + 1)]
-        )
         for stale in set(self._target.parent.glob(f".{glob.escape(self._target.name)}.[0-9]*.partial")) - set(
             self._drafts
         ):
             stale.unlink()  # of a try that was killed and had more volumes
-        for draft, place in reversed(list(zip(self._drafts, places, strict=True))):
+        for draft, place in reversed(list(zip(self._drafts, self.places, strict=True))):
             draft.rename(place)  # the first volume comes last
         sync(self._target.parent)
 

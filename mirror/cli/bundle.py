@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from typing import Final
+import os
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
@@ -11,6 +13,7 @@ COMMANDS: Final = {
     "export": ("mirror.cli.bundle_export:command", "Make a signed bundle of what is wanted, or a signed recall."),
     "verify": ("mirror.cli.bundle_verify:command", "Check a bundle with nothing but the sender's public key."),
     "import": ("mirror.cli.bundle_import:command", "Take in a bundle under this mirror's own policy."),
+    "list": ("mirror.cli.bundle_list:command", "What was sent from here and received here, and recalls in force."),
     "recalls": ("mirror.cli.bundle_recalls:recalls", "List what senders took back."),
     "lift": ("mirror.cli.bundle_recalls:lift", "End a recall here, on the record."),
     "bootstrap": (
@@ -18,6 +21,18 @@ COMMANDS: Final = {
         "Put together how the mirror itself arrives where there is no network.",
     ),
 }
+
+
+class BundlePath(click.Path):
+    """A bundle that is there: a folder, a tar, any volume, or the name that volumes have in common."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, exists=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; of `NAME`, where only `NAME.001` is there, the latter."""
+        first = f"{value}.001"
+        return super().convert(first if not os.path.lexists(value) and Path(first).is_file() else value, param, ctx)
 
 
 class Commands(click.Group):

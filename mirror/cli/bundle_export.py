@@ -48,10 +48,15 @@ class Options:
 
 
 def _bytes(_ctx: click.Context, _option: click.Parameter, value: str | None) -> int | None:
+    from mirror.bundle.volumes import SMALLEST
+
     match = None if value is None else _SIZE.fullmatch(value.strip())
     if value is not None and match is None:
         raise click.BadParameter("is no size such as 4GiB")
-    return None if match is None else int(match[1]) * _UNITS[match[2].lower()]
+    size = None if match is None else int(match[1]) * _UNITS[match[2].lower()]
+    if size is not None and size < SMALLEST:
+        raise click.BadParameter(f"a volume has at least {SMALLEST} bytes")
+    return size
 
 
 @click.command("export")
@@ -203,7 +208,7 @@ async def _record(config: Config, name: str, made: Made, left_out: Sequence[Outc
         return
     stated = made.statement
     detail = {
-        "outcome": "exported", "statement": made.digest, "purpose": stated.purpose, "files": made.files, "bytes": made.size,
+        "outcome": "exported", "sender": stated.sender, "statement": made.digest, "purpose": stated.purpose, "files": made.files, "bytes": made.size,
         "since": stated.since, "left_out": [one.name for one in left_out[:100]],
     }  # fmt: skip
     try:
@@ -213,6 +218,8 @@ async def _record(config: Config, name: str, made: Made, left_out: Sequence[Outc
 
 
 def _say(options: Options, made: Made | None, heard: Heard, left_out: Sequence[Outcome], name: str, *, unknown: Sequence[str] = ()) -> None:
+    from mirror.bundle.statement import called
+    from mirror.cli.refusals import Left, told_shortly
     from mirror.cli.sizes import readable
 
     rows = [{"name": one.name, "state": str(one.state), "sentence": one.sentence, "rule": one.rule, "decision": one.decision} for one in left_out]
@@ -221,13 +228,13 @@ def _say(options: Options, made: Made | None, heard: Heard, left_out: Sequence[O
         if made is not None:
             stated = made.statement
             told |= {
-                "number": stated.number, "since": stated.since, "statement": made.digest, "path": str(options.out), "files": made.files,
+                "number": stated.number, "since": stated.since, "statement": made.digest, "bundle": made.bundle, "path": str(made.places[0]), "volumes": list(map(str, made.places)), "files": made.files,
                 "parts": made.parts, "bytes": made.size, "whole": made.whole, "requires": len(stated.requires), "purpose": stated.purpose, "unknown": list(unknown),
             }  # fmt: skip
         click.echo(json.dumps(told, ensure_ascii=False))
         return
-    for one in left_out:
-        click.echo(f"{one.state}  {one.name}  {one.sentence}", err=True)
+    for text in told_shortly([Left(str(one.state), one.name, one.rule, one.sentence) for one in left_out]):
+        click.echo(text, err=True)
     for note in heard.notes:
         click.echo(note, err=True)
     if made is None:
@@ -235,8 +242,14 @@ def _say(options: Options, made: Made | None, heard: Heard, left_out: Sequence[O
         return
     stated = made.statement
     since = "" if stated.since is None else f", of {readable(made.whole)} what is new since {stated.since}"
-    click.echo(f"{options.out}: bundle {name} {stated.number}, {made.files} files; {made.parts} parts, {readable(made.size)}{since}")
-    click.echo(f"statement sha256:{made.digest}")
+    click.echo(f"{_places(made)}: bundle {name} {stated.number}, {made.files} files; {made.parts} parts, {readable(made.size)}{since}")
+    click.echo(called(made.digest, made.bundle))
+
+
+def _places(made: Made) -> str:
+    """Where it lies, as a person finds it: the first and the last of several volumes."""
+    first, count = made.places[0], len(made.places)
+    return str(first) if count == 1 else f"{first} ... {made.places[-1].name} ({count} volumes)"
 
 
 # --- recall -------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from mirror.cli.bundle import BundlePath
 from mirror.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -29,13 +30,12 @@ if TYPE_CHECKING:
     from mirror.lists.editions import EditionStore
     from mirror.policy.epoch import Epoch
 
-_SHOWN: Final = 50
 #: Events that the record is given at once.
 _AT_ONCE: Final = 500
 
 
 @click.command("import")
-@click.argument("path", type=click.Path(path_type=Path, exists=True))
+@click.argument("path", type=BundlePath())
 @click.option("--dry-run", is_flag=True, help="Verify signature and contents, judge, look for room; take nothing in.")
 @click.option("--allow-rollback", is_flag=True, help="Take in an older bundle than the last of its name.")
 @click.option("--receipt", "receipt_path", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Where the receipt goes; else beside the bundle, where that can be written.")
@@ -280,6 +280,8 @@ class _Came:
 
 
 def _say(bundle: Opened, came: _Came, where: Path | None, *, as_json: bool) -> None:
+    from mirror.bundle.statement import called
+    from mirror.cli.refusals import Left, told_shortly
     from mirror.cli.sizes import readable
     from mirror.core.dsse import fingerprint
 
@@ -287,7 +289,7 @@ def _say(bundle: Opened, came: _Came, where: Path | None, *, as_json: bool) -> N
     if as_json:
         rows = [{"artifact": one.artifact, "rule": one.rule, "decision": one.decision, "sentence": one.sentence} for one in came.refused]
         told: dict[str, Any] = {
-            "name": stated.name, "number": stated.number, "since": stated.since, "sender": stated.sender, "statement": bundle.digest,
+            "name": stated.name, "number": stated.number, "since": stated.since, "sender": stated.sender, "statement": bundle.digest, "bundle": bundle.reader.digest,
             "signed_by": [{"key": one.id, "name": one.name, "fingerprint": fingerprint(one.public)} for one in bundle.signers],
             "ok": True, "purpose": stated.purpose, "parts": len(bundle.reader.parts), "files": came.files, "bytes": came.size, "refused": rows, "dry_run": came.rows is None,
             "recalled": [row.artifact for row in stated.withdrawn], "receipt": None if where is None else str(where), "rows": came.rows,
@@ -296,12 +298,11 @@ def _say(bundle: Opened, came: _Came, where: Path | None, *, as_json: bool) -> N
         return
     for row in stated.withdrawn:
         click.echo(f"recalled  {row.artifact}  {row.reason}", err=True)
-    for one in came.refused[:_SHOWN]:
-        click.echo(f"refused  {one.artifact}  {one.sentence}", err=True)
-    if len(came.refused) > _SHOWN:
-        click.echo(f"and {len(came.refused) - _SHOWN} more; the receipt has all of them", err=True)
-    done = "would take in" if came.rows is None else "took in"
-    click.echo(f"bundle {stated.name} {stated.number} of {stated.sender}: {done} {came.files} files, {readable(came.size)} to copy; {len(came.refused)} refused")
+    for text in told_shortly([Left("refused", one.artifact, one.rule, one.sentence) for one in came.refused]):
+        click.echo(text, err=True)
+    done, copied = ("would take in", "to copy") if came.rows is None else ("took in", "copied")
+    click.echo(f"bundle {stated.name} {stated.number} of {stated.sender}: {done} {came.files} files, {readable(came.size)} {copied}; {len(came.refused)} refused")
+    click.echo(called(bundle.digest, bundle.reader.digest))
     for signer in bundle.signers:
         click.echo(f"signed by {signer.name or signer.id[:16]}, fingerprint {fingerprint(signer.public)}")
     if where is not None:

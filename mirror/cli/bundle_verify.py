@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mirror.cli.bundle import BundlePath
 from mirror.core.canonical import instant
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("verify")
-@click.argument("path", type=click.Path(path_type=Path, exists=True))
+@click.argument("path", type=BundlePath())
 @click.option(
     "--key",
     "keys",
@@ -52,7 +53,7 @@ def told(found: Verified) -> dict[str, Any]:
 
     one = found.statement
     return {
-        "ok": True, "bundle": found.digest, "name": one.name, "number": one.number, "created": instant(one.created), "sender": one.sender,
+        "ok": True, "bundle": found.digest, "statement": found.stated, "name": one.name, "number": one.number, "created": instant(one.created), "sender": one.sender,
         "purpose": one.purpose, "since": one.since, "requires": len(one.requires), "parts": found.parts, "bytes": found.size,
         "withdrawn": [row.artifact for row in one.withdrawn], "policy": one.policy, "catalogue": one.catalogue, "lists": dict(one.lists),
         "signed_by": [{"key": signer.id, "name": signer.name, "fingerprint": fingerprint(signer.public)} for signer in found.signers],
@@ -61,12 +62,14 @@ def told(found: Verified) -> dict[str, Any]:
 
 def said(found: Verified) -> Iterator[str]:
     """What was found, for people."""
+    from mirror.bundle.statement import called
     from mirror.core.dsse import fingerprint
 
     one = found.statement
     delta = f", on top of number {one.since}" if one.since is not None else ""
     yield f"holds: {one.purpose} {one.name} number {one.number}{delta}, made {instant(one.created)[:19]}Z by {one.sender}"
-    yield f"{found.parts} parts, {found.size} bytes; bundle {found.digest}"
+    yield f"{found.parts} parts, {found.size} bytes"
+    yield called(found.stated, found.digest)
     for row in one.withdrawn:
         yield f"withdraws {row.artifact}: {row.reason}"
     for signer in found.signers:

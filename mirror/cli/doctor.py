@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -18,6 +19,8 @@ from mirror.cli.env import checked_url
 from mirror.cli.findings import Finding, report
 from mirror.config import Config
 from mirror.core.errors import InputError, Problem
+
+_GIT = "git ls-remote"
 
 
 @click.command(name="doctor")
@@ -44,22 +47,29 @@ def command(
     wanted = {one.name: one.value for one in settings(base, config, str(ca) if ca else None) if one.value is not None}
     has_hub = any(row.dialect == "huggingface" for row in config.hubs.values())
     what = Examination(hub_url(base, config) if has_hub else None, index_url(base, config), model, file, package, wanted)
-    ctx.exit(report(_examine(base, context, what, wire_only=wire_only), as_json=as_json))
+    ctx.exit(report(_examine(base, context, what, wire_only=wire_only, offline=config.network == "offline"), as_json=as_json))
 
 
-def _examine(base: str, context: ssl.SSLContext, what: Examination, *, wire_only: bool) -> Iterator[Finding]:
+def _examine(base: str, context: ssl.SSLContext, what: Examination, *, wire_only: bool, offline: bool) -> Iterator[Finding]:
     wire = Wire(base, context)
     for one in health(wire):
         yield one
         if one.status == "fail":
             return
+    asked = what
     if what.endpoint is not None:
-        yield from hub_file(Wire(what.endpoint, context), what.model, what.file)
+        found = list(hub_file(Wire(what.endpoint, context), what.model, what.file, offline=offline))
+        yield from found
+        if any(one.status == "skip" for one in found):  # no client can have it either
+            asked = replace(asked, endpoint=None)
     if what.index is not None:
-        yield from index_page(wire, what.index, what.package)
+        found = list(index_page(wire, what.index, what.package, offline=offline))
+        yield from found
+        if any(one.status == "skip" for one in found):
+            asked = replace(asked, index=None)
     yield from surroundings(what, os.environ)
     if not wire_only:
-        yield from clients(what)
+        yield from (one for one in clients(asked) if not (offline and one.check == _GIT))  # a pack is never kept
 
 
 def _egress(hosts: tuple[str, ...], config: Config, context: ssl.SSLContext) -> Iterator[Finding]:

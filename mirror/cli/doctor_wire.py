@@ -80,7 +80,7 @@ def health(wire: Wire) -> Iterator[Finding]:
         yield Finding("fail", "readiness", f"{answer.status}: {answer.body[:200].decode('utf-8', 'replace')}", "see the mirror's log")
 
 
-def hub_file(wire: Wire, model: str, file: str) -> Iterator[Finding]:
+def hub_file(wire: Wire, model: str, file: str, *, offline: bool = False) -> Iterator[Finding]:
     """A file of the Hub as every client asks for it first: HEAD of its resolve URL."""
     check = "hub: file"
     try:
@@ -88,7 +88,7 @@ def hub_file(wire: Wire, model: str, file: str) -> Iterator[Finding]:
     except (OSError, http.client.HTTPException) as error:
         yield Finding("fail", check, str(error))
         return
-    yield from _status(check, f"{model}/{file}", answer)
+    yield from _status(check, f"{model}/{file}", answer, offline=offline)
     if answer.status != 200:
         return
     commit = answer.headers.get("x-repo-commit", "")
@@ -105,7 +105,7 @@ def hub_file(wire: Wire, model: str, file: str) -> Iterator[Finding]:
         yield Finding("ok", "hub: no way round", "no Xet header, no redirect")
 
 
-def index_page(wire: Wire, index: str, package: str) -> Iterator[Finding]:
+def index_page(wire: Wire, index: str, package: str, *, offline: bool = False) -> Iterator[Finding]:
     """A project's page: from one origin, and not to be kept by clients."""
     check = "index: page"
     path = f"{urlsplit(index).path}{quote(package)}/"
@@ -114,7 +114,7 @@ def index_page(wire: Wire, index: str, package: str) -> Iterator[Finding]:
     except (OSError, http.client.HTTPException) as error:
         yield Finding("fail", check, str(error))
         return
-    yield from _status(check, package, answer)
+    yield from _status(check, package, answer, offline=offline)
     if answer.status != 200:
         return
     try:
@@ -132,7 +132,7 @@ def index_page(wire: Wire, index: str, package: str) -> Iterator[Finding]:
         yield Finding("warn", check, "pages may be kept by clients", "a proxy in between changed Cache-Control: a new rule would come late")
 
 
-def _status(check: str, what: str, answer: Answer) -> Iterator[Finding]:
+def _status(check: str, what: str, answer: Answer, *, offline: bool) -> Iterator[Finding]:
     if answer.status == 200:
         yield Finding("ok", check, what)
     elif answer.status in (403, 451) and "x-mirror-decision" in answer.headers:
@@ -141,6 +141,9 @@ def _status(check: str, what: str, answer: Answer) -> Iterator[Finding]:
         yield Finding("fail", check, f"{what}: redirected to {answer.headers.get('location')}", "is this the mirror?")
     elif answer.status == 421:
         yield Finding("fail", check, f"{what}: {answer.reason}", "set listen.public_url to the URL that clients use")
+    elif offline and answer.status in (404, 503):
+        hint = "nobody can be asked: name with --model, --file, --package what a bundle has brought (`mirror bundle list`, `mirror cache show`)"
+        yield Finding("skip", check, f"{what}: not here, and the mirror is offline", hint)
     elif answer.status == 404:
         yield Finding("warn", check, f"{what}: not found", "offline and not cached, or not there: name another with --model, --package")
     elif answer.status >= 500:

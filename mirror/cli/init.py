@@ -20,6 +20,8 @@ PROFILES = {
     "lab": "air-gapped, default deny",
 }
 FILES = ("mirror.yaml", "policy.yaml")
+#: Empty folders that a profile's configuration names, beside it.
+FOLDERS = {"lab": ("senders",)}
 
 
 @click.command(name="init", epilog="Profiles: " + "; ".join(f"{name} ({text})" for name, text in PROFILES.items()) + ".")
@@ -37,6 +39,8 @@ def command(profile: str, folder: Path, force: bool, as_json: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             write_whole(folder / name, (source / name).read_bytes())
+        for name in FOLDERS.get(profile, ()):
+            (folder / name).mkdir(exist_ok=True)
     except OSError as error:
         raise InputError([Problem(str(error.filename or folder), "", error.strerror or "cannot be written")]) from None
     if as_json:
@@ -44,6 +48,8 @@ def command(profile: str, folder: Path, force: bool, as_json: bool) -> None:
         return
     for name in FILES:
         click.echo(f"wrote {folder / name}")
+    for name in FOLDERS.get(profile, ()):
+        click.echo(f"made {folder / name}: put the card of whoever sends bundles into it")
     option = "" if folder == Path() else f" -c {folder / FILES[0]}"
     click.echo(f"profile {profile}: {PROFILES[profile]}")
     click.echo(f"next: mirror{option} config check && mirror{option} serve")

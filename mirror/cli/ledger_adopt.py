@@ -140,7 +140,7 @@ def _trusted(before: Sequence[Adopted], wish: _Wish) -> list[str]:
     """The keys under which it is verified, the one that is recorded last. Raises `InputError` where none is known."""
     keys = list(dict.fromkeys([*(one.key for one in before), *wish.keys]))
     if not keys:
-        said = "nothing of this laboratory was adopted yet: give its verifier key, as it was read to you (`mirror key show` there)"
+        said = "nothing of this laboratory was adopted yet: give its verifier key, as it was read to you (`mirror ledger export --carry` there prints it)"
         raise InputError([Problem("", "--key", said)])
     return keys
 

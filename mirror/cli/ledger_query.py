@@ -148,7 +148,7 @@ def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
     fact = decision.get("facts", {}).get("publisher") or {}
     return {
         "seq": record["seq"], "at": record["at"], "kind": record["kind"], "decision": decision.get("id", ""), "effect": decision.get("effect", ""),
-        "would": decision.get("would", ""), "artifact": decision.get("artifact") or record.get("subject", ""), "requests": record["count"],
+        "would": decision.get("would", ""), "artifact": decision.get("artifact") or _subject(record), "requests": record["count"],
         "actor": actor.get("name") or "", "groups": " ".join(actor["groups"]), "country": actor["country"] or "",
         "country_source": actor.get("country_source", ""), "publisher": fact.get("value") or "",
         "rules": " ".join(rule["id"] for rule in decision.get("rules", ())),
@@ -156,6 +156,13 @@ def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
         "ancestors": " ".join(dict.fromkeys(edge["to"] for edge in decision.get("lineage", ()))),
         "sentence": decision.get("sentence", ""), "status": decision.get("status", ""), "policy": decision.get("policy", ""),
     }  # fmt: skip
+
+
+def _subject(record: Mapping[str, Any]) -> str:
+    """What an event without a decision is about; of a bundle also which way it went, as two senders' series may have one name."""
+    subject, detail = str(record.get("subject", "")), record.get("detail") or {}
+    way = {"exported": "sent", "imported": f"received from {detail.get('sender', '')}"}.get(detail.get("outcome", ""), "")
+    return f"{subject}, {way}" if record["kind"] == "bundle" and way else subject
 
 
 def _print_events(records: Sequence[Mapping[str, Any]], output: _Output) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,7 +14,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from mirror.bundle import verify_bundle
 from mirror.bundle.layout import BundleReader
+from mirror.cli.refusals import Left, told_shortly
 from mirror.core import dsse
 from mirror.policy.approval import Enrolled
 from mirror.trust.enrolment import card_text
@@ -57,6 +61,12 @@ def sender(tmp_path_factory):
     with running_hub() as hub, running_index() as index, running_mirror(tmp_path_factory.mktemp("sender"), hub, index, ALLOW_ALL) as mirror:
         mirror.hub, mirror.index = hub, index
         yield here(mirror)
+
+
+def sender_origin(sender: MirrorProcess) -> str:
+    """As a person finds it out: the one sender of all that was sent."""
+    [origin] = {json.loads(line)["sender"] for line in sender.command("bundle", "list", "--json").stdout.splitlines()}
+    return str(origin)
 
 
 def export(sender: MirrorProcess, name: str, *more: str) -> tuple[int, dict]:
@@ -202,8 +212,19 @@ def test_a_recall_is_in_force_before_anything_else(sender, tmp_path):
         assert [(one["recall"], one["artifacts"], one["legal"]) for one in listed] == [("recall-hq-recall-1", ["acme/tiny-bert"], True)]
         assert "no recall of this name" in mirror.command("bundle", "lift", "recall-hq-recall-2", "--reason", "x", check=False).stderr
         assert mirror.get("/acme/tiny-bert/resolve/main/config.json").status == 451
+        listed = [json.loads(line) for line in mirror.command("bundle", "list", "--json").stdout.splitlines()]
+        assert [(one["direction"], one["name"], one["recalls"], one["in_force"]) for one in listed] == [
+            ("received", "recall", ["acme/tiny-bert"], True), ("received", "recalled", [], False),
+        ]  # fmt: skip
+        assert (listed[1]["files"] > 0, listed[1]["refused"], listed[1]["sender"], listed[1]["number"]) == (True, 0, sender_origin(sender), 1)
+        assert f"recall 1, received from {sender_origin(sender)}" in mirror.command("ledger", "query", "--kind", "bundle").stdout
+        sent = sender.command("bundle", "list").stdout
+        assert re.search(r"^sent +recall 1 .* acme/tiny-bert$", sent, re.MULTILINE)
+        assert "recall 1, sent" in sender.command("ledger", "query", "--kind", "bundle").stdout
         mirror.command("bundle", "lift", "recall-hq-recall-1", "--reason", "the order was set aside")
         assert json.loads(mirror.command("bundle", "recalls", "--json").stdout)["recalls"] == []
+        lifted = json.loads(mirror.command("bundle", "list", "--json").stdout.splitlines()[0])
+        assert (lifted["recalls"], lifted["in_force"]) == (["acme/tiny-bert"], False)
         [event] = [one for one in mirror.events() if one["kind"] == "bundle" and dict(one["detail"])["outcome"] == "lifted"]
         assert (event["subject"], dict(event["detail"])["reason"]) == ("recall 1", "the order was set aside")
         until(lambda: mirror.get("/acme/tiny-bert/resolve/main/config.json").status == 200)
@@ -360,7 +381,12 @@ def test_stores_and_pins_in_volumes_to_several_workers(sender, tmp_path):
     assert 0 < pinned["bytes"] < whole["bytes"]
     volumes = sorted(folder.glob("all.*"))
     assert len(volumes) > 3
+    assert (whole["path"], whole["volumes"]) == (str(volumes[0]), list(map(str, volumes)))
     cards = enrolled(sender, tmp_path / "cards")
+    verified = sender.command("bundle", "verify", str(folder / "all"), "--key", str(cards)).stdout.splitlines()
+    alone = subprocess.run([sys.executable, "-I", str(Path(verify_bundle.__file__)), str(volumes[1]), "--key", str(cards / "hq.yaml")], capture_output=True, text=True, check=False)
+    assert re.search(rf"statement sha256:{whole['statement']}, by telephone( [0-9]{{5}}){{4}}; bundle sha256:{whole['bundle']}$", verified[2])
+    assert verified[2] in alone.stdout.splitlines()
     lab = MirrorProcess(tmp_path / "lab", {"listen": {"host": "127.0.0.1", "workers": 2}, "network": "offline", "trust": {"verify": [str(cards)]}})
     with running(lab) as mirror:
         here(mirror)
@@ -368,7 +394,8 @@ def test_stores_and_pins_in_volumes_to_several_workers(sender, tmp_path):
         assert {mirror.get(target).status for target in targets} == {404}
         assert take(mirror, folder / "few")[0] == 0
         assert {mirror.get(target).status for target in targets} == {200}
-        assert take(mirror, volumes[2])[0] == 0
+        code, took = take(mirror, volumes[2])
+        assert (code, took["statement"], took["bundle"]) == (0, whole["statement"], whole["bundle"])
         assert mirror.get("/acme/tiny-bert/resolve/main/model.safetensors").status == 200
 
 
@@ -399,3 +426,13 @@ def test_nothing_of_a_bundle_that_does_not_hold_is_taken(sender, tmp_path):
 
 
 OTHER = Ed25519PrivateKey.generate()
+
+
+def test_many_refusals_are_a_line_for_each_project_and_rule():
+    """Twenty refusals are told one by one; twenty-one of one project by one rule are one line with their number, and another rule's is its own."""
+    files = [Left("refused", f"pkg:huggingface/acme/big@abc?x=1#{at}.bin", "pickle", "No pickles.") for at in range(21)]
+    assert len(list(told_shortly(files[:20]))) == 20
+    other = Left("refused", "pkg:huggingface/acme/big@abc#LICENSE", "licence", "No licence.")
+    assert list(told_shortly([*files, other])) == [
+        "refused  pkg:huggingface/acme/big  21 files by pickle: No pickles.", "refused  pkg:huggingface/acme/big@abc#LICENSE  No licence.",
+    ]  # fmt: skip

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from mirror.cli.doctor_clients import Examination, clients
 from mirror.cli.doctor_wire import Wire, hub_file, index_page
 from tests.support import preloaded
+from tests.support.mirror import running_mirror
 from tests.support.standin import running_hub, running_index
 
 PLAIN = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
@@ -182,6 +183,18 @@ def test_a_client_that_fails_is_quoted():
         found = [one for one in clients(Examination(None, index.simple_url, "", "", "no-such-thing", settings)) if one.status != "skip"]
     assert found
     assert all(one.status == "fail" and "no-such-thing" in one.detail for one in found), found
+
+
+def test_a_laboratory_that_has_not_the_example_is_not_at_fault(tmp_path: Path):
+    """Of a mirror with `network: offline` doctor skips what no bundle has brought, with the laboratory's advice, and fails nothing."""
+    with running_mirror(tmp_path / "lab", network="offline") as mirror:
+        done = mirror.command("doctor", "--json", "--url", mirror.url, check=False)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stdout
+    skipped = {one["check"]: one["hint"] for one in found if one["status"] == "skip" and "the mirror is offline" in one["detail"]}
+    assert set(skipped) == {"hub: file", "index: page"}
+    assert all("mirror bundle list" in hint for hint in skipped.values())
+    assert "fail" not in {one["status"] for one in found}
 
 
 @pytest.mark.acceptance

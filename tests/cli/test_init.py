@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
 from mirror import config
+from mirror.bundle.bootstrap_text import readme
 from mirror.cli.init import PROFILES
 from mirror.policy.subject import ON_UNKNOWN
 from tests.support import preloaded
@@ -88,3 +90,17 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path):
     done = mirror(tmp_path, "init", "--dir", "file/below")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_laboratory_has_a_place_for_the_senders_card(tmp_path: Path):
+    """Profile lab trusts whose card lies in `senders`, makes that folder, and it is where the bootstrap's README says to copy the card."""
+    steps = readme(["requirements.txt"], datetime(2026, 11, 22, tzinfo=UTC))
+    folder = re.search(r"init --profile lab --dir (\S+)$", steps, re.MULTILINE)
+    card = re.search(r"cp sender\.yaml (\S+)$", steps, re.MULTILINE)
+    assert folder and card
+    place = Path(card[1]).relative_to(folder[1])
+    done = mirror(tmp_path, "init", "--profile", "lab", "--dir", "etc")
+    assert f"made {Path('etc') / place.parent}: put the card" in done.stdout
+    assert (tmp_path / "etc" / place).parent.is_dir()
+    assert config.load(tmp_path / "etc/mirror.yaml", {}).trust.verify == ((tmp_path / "etc" / place).parent,)
+    assert (folder[1] + "/mirror.yaml bundle import") in steps

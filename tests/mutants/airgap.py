@@ -120,7 +120,7 @@ CARRIER: Final = (
     mutant("revoked-card-alone", "", "bundle/senders.py", "return trusted(Roll({found.id: found}))", "return trusted(Roll({found.id: found}))[0], frozenset()", _HELD + "test_a_revoked_card_by_itself_voids"),
     # What is durable, and when.
     mutant("volume-named-before-durable", "", "bundle/volumes.py", "                os.fsync(file.fileno())\n", "                pass\n", _WRITING + "test_a_bundle_is_durable_before_it_has_its_name[tar-4096]"),
-    mutant("first-volume-first", "", "bundle/volumes.py", "in reversed(list(zip(self._drafts, places, strict=True))):", "in list(zip(self._drafts, places, strict=True)):", _WRITING + "test_a_bundle_is_durable_before_it_has_its_name[tar-4096]"),
+    mutant("first-volume-first", "", "bundle/volumes.py", "in reversed(list(zip(self._drafts, self.places, strict=True))):", "in list(zip(self._drafts, self.places, strict=True)):", _WRITING + "test_a_bundle_is_durable_before_it_has_its_name[tar-4096]"),
     mutant("folder-named-before-durable", "", "bundle/folder.py", "sync_all(self._draft, [self._draft / name for name in self._names])", "pass", _WRITING + "test_a_bundle_is_durable_before_it_has_its_name[dir-None]"),
     mutant("sent-without-rows", "", "bundle/sent.py", "        write_whole(told, lines(rows))\n        write_whole(stated, payload)\n", "        write_whole(stated, payload)\n        write_whole(told, lines(rows))\n",
            _WRITING + "test_a_statement_is_remembered_after_its_rows"),
