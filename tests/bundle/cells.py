@@ -16,7 +16,8 @@ def tree(folder):
     return {os.path.relpath(path, folder): sha256(path) for path in sorted(paths) if '/.cache/' not in path}
 def alike(text):
     text = re.sub(r'01[0-9A-HJKMNP-TV-Z]{24}', 'DECISION', ' '.join(str(text).split()).replace(HOME, 'HOME'))
-    return re.sub(r'Request ID: [^)]*|Root=[-0-9a-f;]*', 'REQUEST', text)
+    # What is offered instead is what is at hand, which differs.
+    return re.sub(r'Request ID: [^)]*|Root=[-0-9a-f;]*', 'REQUEST', re.sub(r' Permitted instead: .*?\\.(?= Decision|$)', '', text))
 def run(cells):
     said = {}
     for name, cell in cells.items():

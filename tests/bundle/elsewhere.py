@@ -45,6 +45,15 @@ def everything(hub: Any, index: Any, names: tuple[str, ...]) -> dict[str, Any]:
     return wants
 
 
+def of_this_tree(folder: Path) -> Path:
+    """The command `mirror` of this tree, whatever is installed and wherever it is run."""
+    program = folder / "bin" / "mirror"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nPYTHONPATH="{Path(mirror.__file__).parents[1]}" exec "{sys.executable}" -m mirror.cli.main "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
 @contextmanager
 def moved(module: ModuleType, names: tuple[str, ...] = ()) -> Iterator[Place]:
     """A place without any route in which the mirrors of this test module are from now on; repositories go there under these `names` too."""
@@ -58,10 +67,7 @@ def running_laboratory(
     place: Place, folder: Path, hub: Any = None, index: Any = None, policy: str = ALLOW_ALL, *, names: tuple[str, ...] = (), **config: Any
 ) -> Iterator[Laboratory]:
     """See `running_mirror`. Everything is imported before `policy` is in force, so that tests may change it as they do elsewhere."""
-    program = folder / "bin" / "mirror"
-    program.parent.mkdir(parents=True)
-    program.write_text(f'#!/bin/sh\nPYTHONPATH="{Path(mirror.__file__).parents[1]}" exec "{sys.executable}" -m mirror.cli.main "$@"\n')
-    program.chmod(0o755)
+    program = of_this_tree(folder)
     lent = {"huggingface": {"token": ALICE}} if hub is not None else {}
     with running_mirror(folder / "sender", hub, index, ALLOW_ALL, hubs=lent) as sender:
         here(sender)

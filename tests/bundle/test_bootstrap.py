@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,6 @@ from tests.support.mirror import running_mirror
 from tests.support.standin import running_index
 
 ROOT = Path(__file__).parents[2]
-#: A Python that knows nothing of ours.
-BARE = Path(sys._base_executable)
 
 
 @pytest.fixture(scope="module")

@@ -22,12 +22,14 @@ from mirror.bundle.layout import BundleReader
 from mirror.bundle.resolve import find_uv
 from mirror.bundle.standalone import NAME, program
 from tests.acceptance.test_poetry_pipenv import POETRY
-from tests.bundle.test_bootstrap import BARE
+from tests.bundle.elsewhere import of_this_tree
+from tests.bundle.place import BARE, Laboratory, lonely_place
 from tests.bundle.test_carried import enrolled, here
-from tests.bundle.test_laboratory import OURS, Laboratory, laboratory
 from tests.support.clients import Said, environment, run
-from tests.support.mirror import MirrorProcess, clean_environment, until
+from tests.support.mirror import ALLOW_ALL, MirrorProcess, clean_environment, until
 
+#: This tree's own mirror, whatever is installed.
+OURS = {**clean_environment(), "PYTHONPATH": str(Path(__file__).parents[2])}
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(1800)]
 
 PYTHONS = ("3.11", "3.12")
@@ -80,7 +82,7 @@ def inside(lab: Laboratory, folder: Path) -> dict[str, str]:
 
 def within(lab: Laboratory, line: list[str | Path], cwd: Path, environ: dict[str, str] | None = None) -> Said:
     """A command in the laboratory, as patient as `command`."""
-    return run(["ip", "netns", "exec", lab.name, *line], environ or plain(cwd), cwd, 900)
+    return lab.place.run(*line, cwd=cwd, environ=environ or plain(cwd), timeout=900)
 
 
 def command(mirror: MirrorProcess, *arguments: str) -> Said:
@@ -135,12 +137,19 @@ def lab(hq: MirrorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A laboratory that has verified the volumes of a bundle with nothing but Python, taken them in, and serves."""
     folder = tmp_path_factory.mktemp("laboratory")
     hq.carried = [export(hq, "closure.tar", "wants.yaml", "--form", "tar", "--volume", "24MiB")]
-    listen = {"host": "127.0.0.1", "port": hq.port}  # the same address in and out, as one name has
-    with laboratory(folder / "lab", enrolled(hq, folder / "cards"), listen=listen) as lab:
-        lab.url = hq.url
+    cards = enrolled(hq, folder / "cards")
+    with lonely_place() as place:
+        lab = Laboratory(place, of_this_tree(folder), folder / "lab", hq.port)  # the same address in and out, as one name has
+        lab.folder.mkdir()
+        assert lab.says("init", "--profile", "lab").code == 0
+        lab.policy_path.write_text(ALLOW_ALL)
+        lab.configure(listen={"host": "127.0.0.1", "port": hq.port}, trust={"verify": [str(cards)]})
         carry(hq, lab, "closure.tar.001")
         lab.start()
-        yield lab
+        try:
+            yield lab
+        finally:
+            lab.stop()
 
 
 def export(hq: MirrorProcess, name: str, *more: str) -> dict[str, Any]:
@@ -154,8 +163,7 @@ def carry(hq: MirrorProcess, lab: Laboratory, name: str) -> None:
     single.write_text(program())
     said = within(lab, [BARE, "-I", "-S", single, bundle, "--key", public], lab.folder)
     assert (said.code, "holds" in said.out) == (0, True), said.text
-    ours = [sys.executable, "-m", "mirror.cli.main", "-c", lab.folder / "mirror.yaml"]
-    said = within(lab, [*ours, "bundle", "import", str(bundle), "--receipt", str(lab.folder / f"{name}.receipt"), "--json"], lab.folder, OURS)
+    said = within(lab, [lab.program, "bundle", "import", str(bundle), "--receipt", str(lab.folder / f"{name}.receipt"), "--json"], lab.folder)
     assert said.code == 0, said.text
     assert said.json()["refused"] == []
 
@@ -284,7 +292,7 @@ def turned(lab: Laboratory, project: Path, folder: Path, *names: str) -> None:
     """Lock files from outside, turned to the laboratory's mirror as its people do."""
     for name in ("pyproject.toml", *names):
         (folder / name).write_text((project / name).read_text())
-    done = lab.mirror("lock", "rewrite", *[str(folder / name) for name in names], "--to", lab.url)
+    done = lab.says("lock", "rewrite", *[str(folder / name) for name in names], "--to", lab.url)
     assert done.code == 0, done.text
 
 

@@ -78,12 +78,12 @@ async def _followed(pages: Pages, page: RepoPage, query: str, credential: Creden
     return rows
 
 
-def of_folder(rows: Iterable[Any], folder: str, *, recursive: bool, commit: str) -> list[Any]:
-    """The rows below a folder ("" is the root): all of them, or its own alone. Raises the hub's no for what is no folder."""
+def of_folder(rows: Iterable[Any], folder: str, *, recursive: bool, revision: str) -> list[Any]:
+    """The rows below a folder ("" is the root): all of them, or its own alone. Raises the hub's no for what is no folder of `revision`."""
     prefix = f"{folder}/" if folder else ""
     below = [row for row in rows if _path(row).startswith(prefix)]
     if folder and not below:
-        raise HubSaysNo(404, "EntryNotFound", f'{folder} does not exist on "{commit}"', "missing_entry")
+        raise HubSaysNo(404, "EntryNotFound", f'{folder} does not exist on "{revision}"', "missing_entry")
     return below if recursive else [row for row in below if "/" not in _path(row)[len(prefix) :]]
 
 

@@ -94,8 +94,8 @@ class ViewRoutes:
 
     async def tree(self, call: Call) -> web.StreamResponse:
         """`/api/T/ID/tree/REV[/FOLDER]`: asked by commit, so that pages of one listing belong together (trap 23)."""
-        query = parse_query(call.query)
-        page = await self._page(call, parse_revision(call.match["rev"]))
+        query, revision = parse_query(call.query), parse_revision(call.match["rev"])
+        page = await self._page(call, revision)
         project = await self._hub.admit_project(call, page)
         raw = call.match["path"]
         folder = f"/{quote(parse_path(raw.rstrip('/')), safe='')}" if raw and raw.strip("/") else ""
@@ -103,12 +103,14 @@ class ViewRoutes:
         try:
             document = await self._hub.pages.about(page, f"/tree/{page.commit}{folder}", query, call.actor.credential, age)
             rows, paging = load_json(document, self._hub.options.upstream), self._hub.paging(call, document)
+        except HubSaysNo as no:  # of the commit: clients read what they asked for
+            raise HubSaysNo(no.status, no.code, no.message.replace(page.commit, revision), no.cause, no.commit) from no
         except NotHere as error:
             if not known.offline(error):
                 raise
             deep, expand = known.asked_deep(query)
             whole = await known.whole_tree(self._hub.pages, page, call.actor.credential, expand=expand)
-            below = known.of_folder(whole, parse_path(raw.strip("/")) if folder else "", recursive=deep, commit=page.commit)
+            below = known.of_folder(whole, parse_path(raw.strip("/")) if folder else "", recursive=deep, revision=revision)
             rows, further = known.one_page(below, query, expand=expand)
             paging = _next(call, f"{Repo.of(page.project).api}/tree/{page.commit}{folder}", further)
         kept, warning = await self._rows(call, page, rows, project)
