@@ -89,16 +89,15 @@ def _row(name: str, one: Recalled) -> dict[str, object]:
 
 async def _lift(config: Config, path: Path, one: Recalled, reason: str) -> None:
     """On the record first: what is lifted without a trace is not lifted."""
-    from datetime import UTC, datetime
-
     from mirror.cli.bundle_import import owner_desk
+    from mirror.clock_wiring import clock_of
     from mirror.core.actor import Actor
     from mirror.core.decision import Event, EventKind
 
     artifacts = [artifact for deny in one.denies for artifact in deny.artifacts]
     detail = {"outcome": "lifted", "statement": one.statement, "sender": one.sender, "recalled": artifacts[:100], "reason": reason, "purpose": "recall"}
     async with owner_desk(config) as desk:
-        await desk.record([Event(EventKind.BUNDLE, datetime.now(UTC), Actor("mirror"), subject=f"{one.name} {one.number}".strip(), detail=tuple(sorted(detail.items())))])
+        await desk.record([Event(EventKind.BUNDLE, clock_of(config).now(), Actor("mirror"), subject=f"{one.name} {one.number}".strip(), detail=tuple(sorted(detail.items())))])
         await asyncio.to_thread(_put_aside, path)
 
 

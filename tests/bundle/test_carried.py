@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mirror.bundle import verify_bundle
 from mirror.bundle.layout import BundleReader
+from mirror.bundle.signed_time import note
 from mirror.cli.refusals import Left, told_shortly
 from mirror.core import dsse
 from mirror.policy.approval import Enrolled
@@ -221,7 +222,11 @@ def test_a_recall_is_in_force_before_anything_else(sender, tmp_path):
         sent = sender.command("bundle", "list").stdout
         assert re.search(r"^sent +recall 1 .* acme/tiny-bert$", sent, re.MULTILINE)
         assert "recall 1, sent" in sender.command("ledger", "query", "--kind", "bundle").stdout
+        later = datetime.now(UTC) + timedelta(hours=3)
+        note(mirror.folder / "data", later)  # this laboratory's clock is behind a bundle
         mirror.command("bundle", "lift", "recall-hq-recall-1", "--reason", "the order was set aside")
+        (event,) = (one for one in mirror.events() if one["kind"] == "bundle" and one["detail"].get("outcome") == "lifted")
+        assert datetime.fromisoformat(event["at"]) >= later  # it is recorded by the same time as everything else
         assert json.loads(mirror.command("bundle", "recalls", "--json").stdout)["recalls"] == []
         lifted = json.loads(mirror.command("bundle", "list", "--json").stdout.splitlines()[0])
         assert (lifted["recalls"], lifted["in_force"]) == (["acme/tiny-bert"], False)
